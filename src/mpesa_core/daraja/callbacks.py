@@ -1,0 +1,26 @@
+"""The callback types."""
+
+from enum import StrEnum
+
+
+class CallbackType(StrEnum):
+    """Where a callback came in: one for each path (and, for recorded answers, STK_QUERY and PULL)."""
+
+    STK = "STK"
+    C2B_VALIDATION = "C2B_VALIDATION"
+    C2B_CONFIRMATION = "C2B_CONFIRMATION"
+    B2C_RESULT = "B2C_RESULT"
+    B2C_TIMEOUT = "B2C_TIMEOUT"
+    REVERSAL_RESULT = "REVERSAL_RESULT"
+    REVERSAL_TIMEOUT = "REVERSAL_TIMEOUT"
+    BALANCE_RESULT = "BALANCE_RESULT"
+    BALANCE_TIMEOUT = "BALANCE_TIMEOUT"
+    STATUS_RESULT = "STATUS_RESULT"
+    STATUS_TIMEOUT = "STATUS_TIMEOUT"
+    B2B_RESULT = "B2B_RESULT"
+    B2B_TIMEOUT = "B2B_TIMEOUT"
+    B2B_EXPRESS = "B2B_EXPRESS"
+    BILL_PAYMENT = "BILL_PAYMENT"
+    STANDING_ORDER = "STANDING_ORDER"
+    STK_QUERY = "STK_QUERY"
+    PULL = "PULL"

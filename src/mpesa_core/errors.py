@@ -1,0 +1,261 @@
+"""Every error that the SDK raises, as one tree.
+
+::
+
+    MpesaError
+    ├── ConfigurationError        the settings, all problems at once
+    ├── InvalidField              a value that M-PESA would refuse (also a ValueError); nothing was sent
+    ├── NotSent                   no byte left this machine: safe to repeat
+    ├── OutcomeUnknown            it may have been carried out: never repeat, ask
+    ├── DarajaError               Daraja answered, and the answer was no
+    │   ├── TokenRefused          the access token or the app's keys were refused
+    │   ├── RequestRefused        the request itself was refused; sending the same again is refused again
+    │   ├── NotYet                a question was asked too early, or the payment is still being processed
+    │   └── Busy                  refused before it was looked at (rate limit, quota, a lock): later
+    ├── UnexpectedAnswer          a question's answer that could not be understood; nothing was asked to move
+    ├── IdempotencyMismatch       the key was used before, for something else
+    ├── InsideTransaction         a money-moving call inside the caller's own database transaction
+    ├── IllegalTransition         not in the machine's table; nothing was changed
+    ├── TransactionNotFound       no such transaction, callback or conflict (also a LookupError)
+    ├── RefundExceedsPayment      more would go back than came in
+    └── StorageError
+        ├── DuplicateKey          a unique key is taken: which one, and by whom
+        ├── StorageBusy           the store refused for now and nothing was changed: safe to repeat
+        └── StorageUnavailable    the store failed and may have carried it out all the same: read again
+
+Every error survives pickling with its attributes, and none of them holds a secret or a whole phone number in its text.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from uuid import UUID
+
+
+class MpesaError(Exception):
+    """The base of them all."""
+
+    transaction: Any = None
+    """The transaction's row as it stood when the error was raised, where there is one (a Django instance in Django).
+
+    It stays behind when the error is pickled: a row belongs to the process that read it.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from the attributes: keyword-only arguments do not unpickle by themselves."""
+        state = {name: value for name, value in self.__dict__.items() if name != "transaction"}
+        return _rebuild, (type(self), self.args, state)
+
+
+def _rebuild(cls: type[MpesaError], args: tuple[Any, ...], state: dict[str, Any]) -> MpesaError:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(MpesaError):
+    """The settings are wrong: every problem and every unknown key at once.
+
+    Attributes:
+        problems: one sentence each, naming the setting, what came, what was expected and what to do.
+    """
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(["The M-PESA settings need attention:", *(f"  - {line}" for line in self.problems)]))
+
+
+class InvalidField(MpesaError, ValueError):  # noqa: N818 - it names a state
+    """A value that M-PESA would refuse; nothing was sent.
+
+    Attributes:
+        field: the argument's name.
+        value: what came, masked where it is a phone number or a secret.
+        expected: what would have been right.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, field: str, value: object, *, expected: str, remedy: str = "") -> None:
+        self.field = field
+        self.value = value
+        self.expected = expected
+        self.remedy = remedy
+        text = f"{field}: got {value!r}, expected {expected}."
+        super().__init__(f"{text} {remedy}" if remedy else text)
+
+
+class NotSent(MpesaError):  # noqa: N818 - it names a state
+    """The request did not leave: no byte was written, so it is safe to repeat.
+
+    Attributes:
+        attempts: how often it was tried.
+    """
+
+    def __init__(self, message: str, *, attempts: int = 1) -> None:
+        self.attempts = attempts
+        super().__init__(message)
+
+
+class OutcomeUnknown(MpesaError):  # noqa: N818 - it names a state
+    """The request may have been carried out: its answer was lost, cut off, or said nothing certain.
+
+    A payment, payout or reversal in this state is never sent again; it is asked about.
+
+    Attributes:
+        status: the HTTP status where one came, else None.
+        code: Daraja's error code where one came, else None.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, code: str | None = None) -> None:
+        self.status = status
+        self.code = code
+        super().__init__(message)
+
+
+class DarajaError(MpesaError):
+    """Daraja answered, and the answer was no.
+
+    Attributes:
+        status: the HTTP status.
+        code: Daraja's code as text (``400.002.02``), or "" where it sent none.
+        message: its words, with any token taken out.
+        request_id: Daraja's id of the request, or "".
+        hint: what the code means and what to do about it, or "".
+        retry_after: seconds to wait where Daraja said so, else None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str = "",
+        request_id: str = "",
+        hint: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+        self.hint = hint
+        self.retry_after = retry_after
+        text = f"Daraja answered HTTP {status}{' ' + code if code else ''}: {message}"
+        super().__init__(f"{text} ({hint})" if hint else text)
+
+
+class TokenRefused(DarajaError):  # noqa: N818 - it names a state
+    """The access token, or the consumer key and secret, were refused."""
+
+
+class RequestRefused(DarajaError):  # noqa: N818 - it names a state
+    """The request was refused and nothing was done; the same request would be refused again."""
+
+
+class NotYet(DarajaError):  # noqa: N818 - it names a state
+    """Still being processed, or asked before Daraja knew of it: ask again later."""
+
+
+class Busy(DarajaError):  # noqa: N818 - it names a state
+    """Refused at the door (rate limit, quota, a subscriber's lock) and nothing was done: try again later."""
+
+
+class UnexpectedAnswer(MpesaError):  # noqa: N818 - it names a state
+    """A question's answer could not be understood.
+
+    Attributes:
+        status: the HTTP status.
+    """
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class IdempotencyMismatch(MpesaError):  # noqa: N818 - it names a state
+    """The idempotency key was used before, with other parameters; nothing was sent.
+
+    Attributes:
+        key: the key.
+        differences: the names of the parameters that differ.
+        owner: id of the transaction that has the key.
+    """
+
+    def __init__(self, key: str, *, differences: Iterable[str], owner: UUID) -> None:
+        self.key = key
+        self.differences = tuple(differences)
+        self.owner = owner
+        super().__init__(
+            f"idempotency_key {key!r} belongs to transaction {owner}, which differs in {', '.join(self.differences)}. "
+            "Use a new key for a new payment, or repeat the call with the same parameters."
+        )
+
+
+class InsideTransaction(MpesaError):  # noqa: N818 - it names a state
+    """A money-moving call was made inside the caller's database transaction, whose rollback would forget it."""
+
+
+class IllegalTransition(MpesaError):  # noqa: N818 - it names a state
+    """A transition that is not in the machine's table; nothing was changed.
+
+    Attributes:
+        status: where the transaction stands.
+        target: where it was asked to go.
+    """
+
+    def __init__(self, status: str, target: str) -> None:
+        self.status = status
+        self.target = target
+        super().__init__(f"A transaction that is {status} cannot become {target}.")
+
+
+class TransactionNotFound(MpesaError, LookupError):  # noqa: N818 - it names a state
+    """Nothing is stored under that id."""
+
+
+class RefundExceedsPayment(MpesaError):  # noqa: N818 - it names a state
+    """More would go back than came in; nothing was sent.
+
+    Attributes:
+        paid: the payment's amount in shillings.
+        reserved: what is already going back, or is back.
+        asked: what was asked for now.
+    """
+
+    def __init__(self, *, paid: Any, reserved: Any, asked: Any) -> None:
+        self.paid = paid
+        self.reserved = reserved
+        self.asked = asked
+        super().__init__(
+            f"Asked to send back {asked} of a payment of {paid}, of which {reserved} is already going back or is back."
+        )
+
+
+class StorageError(MpesaError):
+    """The store could not do what was asked."""
+
+
+class DuplicateKey(StorageError):  # noqa: N818 - it names a state
+    """A unique key is taken.
+
+    Attributes:
+        key: the field, such as ``checkout_request_id`` (see :class:`mpesa_core.payments.records.Key`).
+        owner: id of the row that has it, or None where the store could not tell.
+    """
+
+    def __init__(self, key: str, owner: UUID | None) -> None:
+        self.key = str(key)
+        self.owner = owner
+        super().__init__(f"{self.key} is already taken by {owner}.")
+
+
+class StorageBusy(StorageError):  # noqa: N818 - it names a state
+    """A lock, a deadlock or a serialization failure: nothing was changed and it is safe to repeat."""
+
+
+class StorageUnavailable(StorageError):  # noqa: N818 - it names a state
+    """The store failed (a lost connection, a full disk). It may have happened all the same: read again."""
