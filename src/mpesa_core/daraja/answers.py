@@ -1,8 +1,8 @@
 """Answers to our requests: which are an acceptance, which a refusal, and which say nothing certain.
 
 Daraja, its gateway and the firewall before it say no in ten shapes; each is recognised here and becomes one of the
-errors of :mod:`mpesa_core.errors`, classified by :func:`mpesa_core.daraja.codes.classify_error`. Tokens and phone numbers
-are taken out of every text.
+errors of :mod:`mpesa_core.errors`, classified by :func:`mpesa_core.daraja.codes.classify_error`. Tokens and phone
+numbers are taken out of every text.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ _LOOKS_SECRET = re.compile(
 def without_secrets(text: str) -> str:
     """Words from outside, fit for a log line: no token, credential or whole phone number, one line, 300 characters.
 
-    Daraja puts the token into its text: "Error Occurred - Invalid Access Token - <token>" (source: the "Account Balance"
-    page).
+    Daraja puts the token into its text: "Error Occurred - Invalid Access Token - <token>" (source: its
+    "Account Balance" page).
     """
     line = " ".join(text[:2000].split())
     line = "".join(each if each.isprintable() else "\ufffd" for each in line)
@@ -77,8 +77,8 @@ class _Refusal:
 def refusal(body: Any) -> tuple[str, str, str] | None:
     """The code, message and request id of a body that is one of Daraja's error envelopes; None for any other body.
 
-    Recognised: ``errorCode``/``errorMessage`` with or without ``requestId`` and in PascalCase; the gateway's ``fault``; a
-    SOAP fault in JSON; a standing order's ``responseCode``/``responseMessage``; Bill Manager's ``rescode``/``resmsg``;
+    Recognised: ``errorCode``/``errorMessage`` with or without ``requestId`` and in PascalCase; the gateway's ``fault``;
+    a SOAP fault in JSON; a standing order's ``responseCode``/``responseMessage``; Bill Manager's ``rescode``/``resmsg``;
     and ``header``/``body`` pairs. The last three are also forms of success: those with a code of success are no error.
     """
     found = _refusal(body) if isinstance(body, dict) else None
@@ -163,7 +163,7 @@ def _kind_of_page(body: bytes) -> str:
 
 
 def uncertain(response: HttpResponse, trouble: str, *, moves_money: bool, code: str | None = None) -> MpesaError:
-    """The error of an answer that says nothing certain: OutcomeUnknown if the call moves money, else UnexpectedAnswer."""
+    """The error of an answer that says nothing certain: OutcomeUnknown if money may move, else UnexpectedAnswer."""
     words = f"HTTP {response.status}{' ' + code if code else ''}: {without_secrets(trouble)}"
     if moves_money:
         text = f"Daraja's answer leaves open whether the request was carried out: {words}. Ask; never send it again."

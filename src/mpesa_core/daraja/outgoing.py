@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from mpesa_core.daraja.codec import dumps, wire
 from mpesa_core.daraja.operation import HttpRequest
-from mpesa_core.errors import ConfigurationError
+from mpesa_core.errors import ConfigurationError, InvalidField
 from mpesa_core.values import callback_url, free_text
 
 if TYPE_CHECKING:
     from mpesa_core.daraja.operation import Context
 
-__all__ = ["ResultUrls", "post", "setting"]
+__all__ = ["ResultUrls", "originator_id", "post", "receipt", "setting"]
 
 _WHAT_TO_DO = {
     "short_code": "your paybill, or your till's store (head office) number",
@@ -50,6 +51,30 @@ def setting(context: Context, name: str, call: str) -> str:
     return str(value)
 
 
+def receipt(value: object, field: str = "transaction_id") -> str:
+    """An M-PESA receipt that we send, in upper case: ``NLJ7RT61SV``.
+
+    Raises:
+        InvalidField: not 8 to 20 letters and digits.
+    """
+    text = value.strip().upper() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[A-Z0-9]{8,20}", text):
+        raise InvalidField(field, value, expected="an M-PESA receipt such as NLJ7RT61SV")
+    return text
+
+
+def originator_id(value: object, field: str = "originator_conversation_id") -> str:
+    """An OriginatorConversationID: 1 to 128 letters, digits and ``_ - .``.
+
+    Raises:
+        InvalidField: anything else.
+    """
+    text = value.strip() if isinstance(value, str) else ""
+    if not re.fullmatch(r"[A-Za-z0-9_.\-]{1,128}", text):
+        raise InvalidField(field, value, expected="1 to 128 letters, digits and _ - .")
+    return text
+
+
 def _remarks(value: object) -> str:
     return free_text(value, "remarks", shortest=2, longest=100)
 
@@ -73,5 +98,5 @@ class ResultUrls:
     """
 
     remarks: str = attrs.field(default="None given", converter=_remarks, metadata=wire("Remarks"))
-    timeout_url: str = attrs.field(converter=_timeout_url, metadata=wire("QueueTimeOutURL"))
-    result_url: str = attrs.field(converter=_result_url, metadata=wire("ResultURL"))
+    timeout_url: str = attrs.field(converter=_timeout_url, repr=False, metadata=wire("QueueTimeOutURL"))
+    result_url: str = attrs.field(converter=_result_url, repr=False, metadata=wire("ResultURL"))
