@@ -1,0 +1,527 @@
+"""The clients: :class:`DarajaClient` for threads, :class:`AsyncDarajaClient` for asyncio.
+
+Both have one verb, ``send(operation) -> answer``. What may be repeated is decided in
+:mod:`mpesa_core.daraja.exchange`; here is only the I/O (no other module imports httpx), and the one difference that
+everything depends on: whether a byte of the request can have left.
+
+Connections are opened when they are first needed, for each process anew after a fork, and in the async client for each
+event loop. Redirects are not followed, TLS certificates are always checked, and every request has a timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import threading
+import time
+import weakref
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import httpx
+
+from mpesa_core.daraja.exchange import NeedToken, Step, Transmit, exchange
+from mpesa_core.daraja.oauth import FetchToken, Token
+from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse, Operation
+from mpesa_core.errors import ConfigurationError, MpesaError, NotSent, OutcomeUnknown
+from mpesa_core.initiator import security_credential
+from mpesa_core.tokens import MemoryTokenStore, TokenKeeper, TokenStore, token_key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Generator
+    from types import TracebackType
+
+    from mpesa_core.settings import Account, Settings
+
+__all__ = ["AsyncDarajaClient", "DarajaClient", "transport"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_LARGEST_ANSWER = 4 * 1024 * 1024
+"""Bytes; the longest answers of Daraja (a page of pull transactions) are below a tenth of it."""
+
+_UNSENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+"""What httpx raises only before the first byte of a request is written. Everything else may come after it."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
+    def __init__(self, handler: Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]) -> None:
+        self._handler = handler
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._handler(_received(request))
+        if not isinstance(answer, HttpResponse):
+            raise TypeError("this handler is for the async client: it returned an awaitable")
+        return _returned(answer)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._handler(_received(request))
+        return _returned(await answer if inspect.isawaitable(answer) else answer)
+
+
+def _received(request: httpx.Request) -> HttpRequest:
+    return HttpRequest(
+        method=request.method,
+        path=request.url.raw_path.decode("ascii"),
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.raw},
+        body=request.content,
+    )
+
+
+def _returned(answer: HttpResponse) -> httpx.Response:
+    return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
+
+
+def transport(handler: Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]) -> _Transport:
+    """An httpx transport, for both kinds of client, whose other end is a function in this process.
+
+    For tests: a local Daraja, or a fault. The function may raise :class:`~mpesa_core.errors.NotSent` or
+    :class:`~mpesa_core.errors.OutcomeUnknown` to lose the request or the answer. For an httpx client of your own; most
+    want :meth:`DarajaClient.over`.
+
+    Args:
+        handler: request, with its headers as they were sent -> response; for the async client, that or a coroutine.
+    """
+    return _Transport(handler)
+
+
+class _Client:
+    """What both clients share: everything but the waiting."""
+
+    def __init__(self, settings: Settings, tokens: TokenStore | None, clock: Callable[[], datetime]) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._tokens = TokenKeeper(
+            MemoryTokenStore() if tokens is None else tokens,
+            clock=clock,
+            claim_seconds=settings.connect_timeout + settings.read_timeout,
+        )
+        _forked.add(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.settings.environment!r})"
+
+    def _exchange(self, operation: Operation[T], account: Account) -> Generator[Step, Any, T]:
+        return exchange(operation, self._context(operation, account), retries=self.settings.send_retries)
+
+    def _context(self, operation: Operation[Any], account: Account) -> Context:
+        credential = None
+        if operation.needs_credential:
+            if account.security_credential is not None:
+                credential = account.security_credential.reveal()
+            elif account.initiator_password is not None:
+                password = account.initiator_password.reveal()
+                credential = security_credential(password, account.certificate, self.settings.environment)
+        return Context(
+            now=self._clock(),
+            short_code=account.short_code or "",
+            till_number=account.till_number,
+            passkey=None if account.passkey is None else account.passkey.reveal(),
+            initiator_name=account.initiator_name,
+            security_credential=credential,
+        )
+
+    def _keys(self, account: Account) -> FetchToken:
+        key, secret = account.consumer_key, account.consumer_secret
+        if key is None or secret is None:
+            raise ConfigurationError(
+                [
+                    f"{name}: missing, expected the app's key from the developer portal; every call to Daraja needs it"
+                    for name, value in (("consumer_key", key), ("consumer_secret", secret))
+                    if value is None
+                ]
+            )
+        return FetchToken(consumer_key=key.reveal(), consumer_secret=secret.reveal())
+
+    def _key(self, keys: FetchToken) -> str:
+        return token_key(self.settings.base_url, keys.consumer_key, keys.consumer_secret)
+
+    def _token_exchange(self, keys: FetchToken) -> Generator[Step, Any, Token]:
+        return exchange(keys, Context(now=self._clock()), retries=self.settings.send_retries)
+
+    def _timeout(self) -> httpx.Timeout:
+        return httpx.Timeout(self.settings.read_timeout, connect=self.settings.connect_timeout)
+
+    def _request(self, client: httpx.Client | httpx.AsyncClient, request: HttpRequest) -> httpx.Request:
+        return client.build_request(
+            request.method,
+            self.settings.base_url + request.path,
+            # A compressed answer could be a thousand times larger than what is read of it.
+            headers={**request.headers, "Accept-Encoding": "identity"},
+            content=request.body or None,
+            timeout=self._timeout(),
+        )
+
+    def _failure(self, error: Exception, request: HttpRequest, status: int | None) -> NotSent | OutcomeUnknown:
+        # Only the name of the error's class: its text, and the request that it holds, are not ours to vouch for.
+        what = f"{request.method} {request.path.partition('?')[0]} at {self.settings.base_url}"
+        if status is None and isinstance(error, _UNSENT):
+            return NotSent(f"{what} did not leave: {type(error).__name__}.")
+        return OutcomeUnknown(
+            f"{what} left, and its answer did not arrive whole: {type(error).__name__}. It may have been carried out.",
+            status=status,
+        )
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+
+class _Answer:
+    """The body of an answer as it comes in, within limits of size and time."""
+
+    def __init__(self, status: int, headers: httpx.Headers, seconds: float) -> None:
+        self.status = status
+        self._headers = {name.lower(): value for name, value in headers.items()}
+        self._body = bytearray()
+        self._until = time.monotonic() + seconds
+
+    def add(self, chunk: bytes) -> None:
+        """Take some more of it."""
+        self._body += chunk
+        if len(self._body) > _LARGEST_ANSWER:
+            raise _TooLargeError
+        if time.monotonic() > self._until:  # each read has its timeout; a body that drips in would outlast them all
+            raise _TooSlowError
+
+    def whole(self) -> HttpResponse:
+        """All of it."""
+        return HttpResponse(status=self.status, headers=self._headers, body=bytes(self._body))
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _TooSlowError(Exception):
+    pass
+
+
+class DarajaClient(_Client):
+    """Sends operations to Daraja; safe to share among threads and to keep across a fork.
+
+    Attributes:
+        settings: as given.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        http: httpx.Client | None = None,
+        tokens: TokenStore | None = None,
+        clock: Callable[[], datetime] = _now,
+        sleep: Callable[[float], Any] = time.sleep,
+    ) -> None:
+        """Make a client; nothing is connected yet.
+
+        Args:
+            settings: host, credentials, timeouts and retries. Secrets are read from it at each use.
+            http: an httpx client to use instead of our own; it stays yours to close. The settings' timeouts apply.
+            tokens: where access tokens are kept; by default in this client. Give processes a store that they share.
+            clock: the present, aware.
+            sleep: waits that many seconds.
+        """
+        super().__init__(settings, tokens, clock)
+        self._sleep = sleep
+        self._given = http
+        self._own: httpx.Client | None = None
+        self._through: _Transport | None = None
+
+    @classmethod
+    def over(
+        cls,
+        handler: Callable[[HttpRequest], HttpResponse],
+        settings: Settings,
+        *,
+        tokens: TokenStore | None = None,
+        clock: Callable[[], datetime] = _now,
+        sleep: Callable[[float], Any] = time.sleep,
+    ) -> Self:
+        """A client whose Daraja is a function in this process: see :func:`transport`."""
+        client = cls(settings, tokens=tokens, clock=clock, sleep=sleep)
+        client._through = transport(handler)
+        return client
+
+    def send(self, operation: Operation[T], *, account: str = "default") -> T:
+        """Carry out one operation.
+
+        Args:
+            operation: what to do, such as ``StkPush(...)``.
+            account: the name of the account in the settings that it is done for.
+
+        Returns:
+            The operation's answer.
+
+        Raises:
+            ConfigurationError: the settings lack something that it needs; nothing was sent.
+            NotSent: nothing left, after the settings' retries.
+            OutcomeUnknown: it may have been carried out. Ask; never send it again.
+            DarajaError: Daraja said no.
+            UnexpectedAnswer: the answer to a question could not be understood.
+            Exception: what a secret's callable raised; nothing was sent.
+        """
+        chosen = self.settings.account(account)
+        return self._run(self._exchange(operation, chosen), chosen)
+
+    def close(self) -> None:
+        """Close the connections. A later ``send`` opens new ones."""
+        with self._lock:
+            own, self._own = self._own, None
+        if own is not None:
+            own.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: Generator[Step, Any, T], account: Account | None) -> T:
+        try:
+            step = next(steps)
+            while True:
+                result: Any = None
+                failure: MpesaError | None = None
+                try:
+                    if isinstance(step, Transmit):
+                        result = self._transmit(step.request)
+                    elif isinstance(step, NeedToken):
+                        assert account is not None
+                        result = self._token(account, step.refused)
+                    else:
+                        self._sleep(step.seconds)
+                except MpesaError as error:
+                    failure = error
+                step = steps.send(result) if failure is None else steps.throw(failure)
+        except StopIteration as stop:
+            answer: T = stop.value
+            return answer
+        finally:
+            steps.close()
+
+    def _token(self, account: Account, refused: str | None) -> str:
+        keys = self._keys(account)
+
+        def fetch() -> tuple[str, float]:
+            token = self._run(self._token_exchange(keys), None)
+            return token.access_token, token.lifetime
+
+        return self._tokens.obtain(self._key(keys), refused, fetch, self._sleep)
+
+    def _transmit(self, request: HttpRequest) -> HttpResponse:
+        status: int | None = None
+        began = time.monotonic()
+        try:
+            client = self._http()
+            response = client.send(self._request(client, request), stream=True, auth=None, follow_redirects=False)
+            try:
+                status = response.status_code
+                answer = _Answer(status, response.headers, self.settings.read_timeout)
+                for chunk in response.iter_bytes():
+                    answer.add(chunk)
+            finally:
+                response.close()
+        except MpesaError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request may have left
+            failure = self._failure(error, request, status)
+        else:
+            _log_answer(request, answer.status, began)
+            return answer.whole()
+        raise failure  # here, so that httpx's error with its request is not its context
+
+    def _http(self) -> httpx.Client:
+        if self._given is not None:
+            if self._given.is_closed:
+                raise NotSent("The httpx client that was given is closed.")
+            return self._given
+        with self._lock:
+            if self._own is None:
+                self._own = httpx.Client(transport=self._through, timeout=self._timeout())
+            return self._own
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        if self._own is not None:
+            _inherited.append(self._own)
+            self._own = None
+
+
+class AsyncDarajaClient(_Client):
+    """Sends operations to Daraja from asyncio; safe to share among tasks and event loops, and to keep across a fork.
+
+    Attributes:
+        settings: as given.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        http: httpx.AsyncClient | None = None,
+        tokens: TokenStore | None = None,
+        clock: Callable[[], datetime] = _now,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        """Make a client; nothing is connected yet.
+
+        Args:
+            settings: host, credentials, timeouts and retries. Secrets are read from it at each use, in the event loop.
+            http: an httpx client to use instead of our own (one for each event loop); it stays yours to close, and does
+                not survive its event loop. The settings' timeouts apply.
+            tokens: where access tokens are kept; by default in this client. Give processes a store that they share.
+            clock: the present, aware.
+            sleep: waits that many seconds.
+        """
+        super().__init__(settings, tokens, clock)
+        self._sleep = sleep
+        self._given = http
+        self._own: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = weakref.WeakKeyDictionary()
+        self._through: _Transport | None = None
+
+    @classmethod
+    def over(
+        cls,
+        handler: Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]],
+        settings: Settings,
+        *,
+        tokens: TokenStore | None = None,
+        clock: Callable[[], datetime] = _now,
+        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> Self:
+        """A client whose Daraja is a function, or a coroutine function, in this process: see :func:`transport`."""
+        client = cls(settings, tokens=tokens, clock=clock, sleep=sleep)
+        client._through = transport(handler)
+        return client
+
+    async def send(self, operation: Operation[T], *, account: str = "default") -> T:
+        """Carry out one operation, as :meth:`DarajaClient.send` does, with the same errors.
+
+        A task that is cancelled while it waits for the answer does not know the outcome, as after ``OutcomeUnknown``.
+        """
+        chosen = self.settings.account(account)
+        return await self._run(self._exchange(operation, chosen), chosen)
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop. A later ``send`` opens new ones."""
+        with self._lock:
+            own = self._own.pop(asyncio.get_running_loop(), None)
+        if own is not None:
+            await own.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, steps: Generator[Step, Any, T], account: Account | None) -> T:
+        try:
+            step = next(steps)
+            while True:
+                result: Any = None
+                failure: MpesaError | None = None
+                try:
+                    if isinstance(step, Transmit):
+                        result = await self._transmit(step.request)
+                    elif isinstance(step, NeedToken):
+                        assert account is not None
+                        result = await self._token(account, step.refused)
+                    else:
+                        await self._sleep(step.seconds)
+                except MpesaError as error:
+                    failure = error
+                step = steps.send(result) if failure is None else steps.throw(failure)
+        except StopIteration as stop:
+            answer: T = stop.value
+            return answer
+        finally:
+            steps.close()
+
+    async def _token(self, account: Account, refused: str | None) -> str:
+        keys = self._keys(account)
+
+        async def fetch() -> tuple[str, float]:
+            token = await self._run(self._token_exchange(keys), None)
+            return token.access_token, token.lifetime
+
+        return await self._tokens.obtain_async(self._key(keys), refused, fetch, self._sleep)
+
+    async def _transmit(self, request: HttpRequest) -> HttpResponse:
+        status: int | None = None
+        began = time.monotonic()
+        try:
+            client = self._http()
+            response = await client.send(self._request(client, request), stream=True, auth=None, follow_redirects=False)
+            try:
+                status = response.status_code
+                answer = _Answer(status, response.headers, self.settings.read_timeout)
+                async for chunk in response.aiter_bytes():
+                    answer.add(chunk)
+            finally:
+                await response.aclose()
+        except MpesaError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the request may have left
+            failure = self._failure(error, request, status)
+        else:
+            _log_answer(request, answer.status, began)
+            return answer.whole()
+        raise failure  # here, so that httpx's error with its request is not its context
+
+    def _http(self) -> httpx.AsyncClient:
+        if self._given is not None:
+            if self._given.is_closed:
+                raise NotSent("The httpx client that was given is closed.")
+            return self._given
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            own = self._own.get(loop)
+            if own is None:
+                own = self._own[loop] = httpx.AsyncClient(transport=self._through, timeout=self._timeout())
+            return own
+
+    def _after_fork(self) -> None:
+        super()._after_fork()
+        _inherited.extend(self._own.values())
+        self._own = weakref.WeakKeyDictionary()
+
+
+def _log_answer(request: HttpRequest, status: int, began: float) -> None:
+    milliseconds = (time.monotonic() - began) * 1000
+    _log.debug("%s %s: HTTP %s after %.0f ms", request.method, request.path.partition("?")[0], status, milliseconds)
+
+
+_forked: weakref.WeakSet[_Client] = weakref.WeakSet()
+
+_inherited: list[httpx.Client | httpx.AsyncClient] = []
+"""The parent's connections, in a child: kept, because closing them would say goodbye in the parent's name."""
+
+
+def _after_fork() -> None:
+    for client in list(_forked):
+        client._after_fork()  # noqa: SLF001 - this module's own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
