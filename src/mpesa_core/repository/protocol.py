@@ -1,13 +1,14 @@
 """The repository protocol: what a store must do for the core, and nothing about payments.
 
-A dozen operations, each atomic and durable by itself when it returns. A store needs put-if-absent, compare-and-set by version,
-and scans by time. No lock, session or open transaction leaks out. :mod:`mpesa_core.testing` has the contract as pytest
-classes; a repository that passes them will do.
+A dozen operations, each atomic and durable by itself when it returns. A store needs put-if-absent, compare-and-set by
+version, and scans by time. No lock, session or open transaction leaks out. :mod:`mpesa_core.testing` has the contract
+as pytest classes; a repository that passes them will do.
 
 Errors of every operation: :class:`~mpesa_core.errors.StorageBusy` (nothing was changed, safe to repeat) and
 :class:`~mpesa_core.errors.StorageUnavailable` (it may have happened; the caller reads again).
 """
 
+# ruff: noqa: D102 - the operations of AsyncRepository are documented on Repository
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
@@ -33,9 +34,11 @@ class Repository(Protocol):
 
     def add_callback(self, draft: CallbackDraft) -> UUID:
         """Record a callback; durable when it returns. The same id again changes nothing and returns the id."""
+        ...
 
     def get_callback(self, callback_id: UUID) -> CallbackRecord | None:
         """The callback, or None."""
+        ...
 
     def change_callback(
         self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
@@ -51,12 +54,17 @@ class Repository(Protocol):
         Returns:
             Whether it was changed; False when somebody else was first, or there is no such callback.
         """
+        ...
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRecord]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
+        ...
 
-    def open_callbacks(self, *, token: str | None = None, correlation_ids: Sequence[str] = ()) -> Sequence[CallbackRecord]:
+    def open_callbacks(
+        self, *, token: str | None = None, correlation_ids: Sequence[str] = ()
+    ) -> Sequence[CallbackRecord]:
         """The callbacks that are not closed and have that token, or one of those correlation ids, oldest first."""
+        ...
 
     def conflicts(self, limit: int, after: UUID | None = None) -> Sequence[CallbackRecord]:
         """For people: callbacks with the disposition ``conflict`` that nobody resolved, oldest first.
@@ -65,19 +73,24 @@ class Repository(Protocol):
             limit: how many at the most.
             after: the last one of the page before.
         """
+        ...
 
     def add(self, draft: TransactionDraft) -> TransactionRecord:
         """Record a transaction, with version 1.
 
         Raises:
-            DuplicateKey: one of :data:`~mpesa_core.payments.records.UNIQUE_KEYS` (or ``id``) is taken; nothing is changed.
+            DuplicateKey: one of :data:`~mpesa_core.payments.records.UNIQUE_KEYS` (or ``id``) is taken; nothing is
+                changed.
         """
+        ...
 
     def get(self, transaction_id: UUID) -> TransactionRecord | None:
         """The transaction, or None."""
+        ...
 
     def find(self, key: Key, value: str | tuple[str, str]) -> TransactionRecord | None:
         """The transaction with that key, or None (the oldest, where several have it)."""
+        ...
 
     def change(self, transaction_id: UUID, version: int, changes: Mapping[str, Any]) -> TransactionRecord | None:
         """Apply the changes and raise the version, if it is still the one given.
@@ -93,9 +106,11 @@ class Repository(Protocol):
         Raises:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
+        ...
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[TransactionRecord]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
+        ...
 
     def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[TransactionRecord]:
         """STK_PUSH transactions of that short code and amount that have no receipt, oldest first.
@@ -105,6 +120,7 @@ class Repository(Protocol):
             amount: equal in value; ``10`` is ``10.00``.
             reference: the row's ``account_reference``, compared exactly; None for any.
         """
+        ...
 
 
 class AsyncRepository(Protocol):

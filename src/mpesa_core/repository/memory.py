@@ -1,0 +1,322 @@
+"""A repository in memory: for tests, demonstrations and simulations. Nothing survives the process."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from heapq import nsmallest
+from typing import Any, NoReturn
+from uuid import UUID
+
+import attrs
+
+from mpesa_core.errors import DuplicateKey, InvalidField
+from mpesa_core.payments.records import (
+    UNIQUE_KEYS,
+    CallbackDraft,
+    CallbackRow,
+    Disposition,
+    Key,
+    Status,
+    Sweep,
+    Transaction,
+    TransactionDraft,
+    TransactionType,
+)
+from mpesa_core.repository.rows import (
+    CALLBACK,
+    CALLBACK_CHANGES,
+    TRANSACTION,
+    TRANSACTION_CHANGES,
+    Kind,
+    check_names,
+    plain,
+)
+
+__all__ = ["MemoryRepository"]
+
+
+class MemoryRepository:
+    """Transactions and callbacks in dictionaries behind one lock; safe to share between threads.
+
+    Rows are frozen: the mappings and lists in them refuse to be changed (copy them with ``dict(...)``), so reading
+    costs no copy. JSON fields hold what :class:`~mpesa_core.repository.sqlite.SqliteRepository` would return: fractions
+    as Decimal.
+
+    Every operation raises :class:`~mpesa_core.errors.InvalidField` for a value of a wrong type or an unknown name.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._order: dict[UUID, int] = {}
+        self._callbacks: dict[UUID, CallbackRow] = {}
+        self._open: dict[UUID, None] = {}
+        self._conflicts: dict[UUID, None] = {}
+        self._by_token: defaultdict[str | None, dict[UUID, None]] = defaultdict(dict)
+        self._by_correlation: defaultdict[str | None, dict[UUID, None]] = defaultdict(dict)
+        self._transactions: dict[UUID, Transaction] = {}
+        self._unique: dict[Key, dict[Any, UUID]] = {key: {} for key in UNIQUE_KEYS}
+        self._by_originator: defaultdict[str, dict[UUID, None]] = defaultdict(dict)
+        self._checked: dict[UUID, None] = {}
+        self._fenced: dict[UUID, None] = {}
+        self._without_receipt: defaultdict[str, dict[UUID, None]] = defaultdict(dict)
+
+    def __repr__(self) -> str:
+        return f"<MemoryRepository: {len(self._transactions)} transactions, {len(self._callbacks)} callbacks>"
+
+    # Callbacks
+
+    def add_callback(self, draft: CallbackDraft) -> UUID:
+        """Record a callback. The same id again changes nothing and returns the id."""
+        row = CallbackRow(**_kept({name: getattr(draft, name) for name in _CALLBACK_DRAFT}, CALLBACK))
+        with self._lock:
+            if row.id not in self._callbacks:
+                self._order[row.id] = len(self._order)
+                self._put_callback(row)
+        return row.id
+
+    def get_callback(self, callback_id: UUID) -> CallbackRow | None:
+        """The callback, or None."""
+        return self._callbacks.get(callback_id)
+
+    def change_callback(
+        self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
+    ) -> bool:
+        """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
+        check_names(changes, CALLBACK_CHANGES)
+        kept = _kept(changes, CALLBACK)
+        with self._lock:
+            row = self._callbacks.get(callback_id)
+            if row is None or row.next_attempt_at != expected_next_attempt:
+                return False
+            self._put_callback(attrs.evolve(row, **kept))
+            return True
+
+    def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRow]:
+        """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
+        with self._lock:
+            rows = [row for row in map(self._callbacks.__getitem__, self._open) if _passed(row.next_attempt_at, now)]
+            return self._first(rows, limit, lambda row: row.next_attempt_at)
+
+    def open_callbacks(self, *, token: str | None = None, correlation_ids: Sequence[str] = ()) -> Sequence[CallbackRow]:
+        """The callbacks that are not closed and have that token, or one of those correlation ids, oldest first."""
+        with self._lock:
+            found: dict[UUID, None] = {}
+            if token is not None:
+                found.update(self._by_token.get(token, {}))
+            for correlation in correlation_ids:
+                found.update(self._by_correlation.get(correlation, {}))
+            return self._first(map(self._callbacks.__getitem__, found), None, lambda row: row.received_at)
+
+    def conflicts(self, limit: int, after: UUID | None = None) -> Sequence[CallbackRow]:
+        """Callbacks with the disposition ``conflict`` that nobody resolved, oldest first, from after that one on."""
+        with self._lock:
+            rows: Iterable[CallbackRow] = map(self._callbacks.__getitem__, self._conflicts)
+            last = self._callbacks.get(after) if after is not None else None
+            if last is not None:
+                edge = (last.received_at, self._order[last.id])
+                rows = [row for row in rows if (row.received_at, self._order[row.id]) > edge]
+            return self._first(rows, limit, lambda row: row.received_at)
+
+    # Transactions
+
+    def add(self, draft: TransactionDraft) -> Transaction:
+        """Record a transaction, with version 1.
+
+        Raises:
+            DuplicateKey: a unique key or the id is taken; nothing is changed.
+        """
+        row = Transaction(**_kept({name: getattr(draft, name) for name in _TRANSACTION_DRAFT}, TRANSACTION))
+        with self._lock:
+            self._refuse_duplicates(row)
+            if row.id in self._transactions:
+                raise DuplicateKey("id", row.id)
+            self._order[row.id] = len(self._order)
+            self._put(row, None)
+        return row
+
+    def get(self, transaction_id: UUID) -> Transaction | None:
+        """The transaction, or None."""
+        return self._transactions.get(transaction_id)
+
+    def find(self, key: Key, value: str | tuple[str, str]) -> Transaction | None:
+        """The transaction with that key, or None (the oldest, where several have it)."""
+        with self._lock:
+            if key == Key.ORIGINATOR_CONVERSATION_ID:
+                found = map(self._transactions.__getitem__, self._by_originator.get(str(value), {}))
+                return next(iter(self._first(found, 1, lambda row: row.initiated_at)), None)
+            owner = self._unique[Key(key)].get(value)
+            return self._transactions[owner] if owner is not None else None
+
+    def change(self, transaction_id: UUID, version: int, changes: Mapping[str, Any]) -> Transaction | None:
+        """Apply the changes and raise the version, if it is still the one given; else None.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
+        """
+        check_names(changes, TRANSACTION_CHANGES)
+        kept = _kept(changes, TRANSACTION)
+        with self._lock:
+            row = self._transactions.get(transaction_id)
+            if row is None or row.version != version:
+                return None
+            changed = attrs.evolve(row, **kept, version=version + 1)
+            self._refuse_duplicates(changed)
+            self._put(changed, row)
+            return changed
+
+    def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[Transaction]:
+        """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
+        with self._lock:
+            if Sweep(sweep) is Sweep.UNANNOUNCED:
+                fenced = [
+                    row for row in map(self._transactions.__getitem__, self._fenced) if _passed(row.announce_until, now)
+                ]
+                return self._first(fenced, limit, lambda row: row.announce_until)
+            unsent = Sweep(sweep) is Sweep.UNSENT
+            rows = [
+                row
+                for row in map(self._transactions.__getitem__, self._checked)
+                if _passed(row.next_check_at, now) and (row.status == Status.PENDING) is unsent
+            ]
+            return self._first(rows, limit, lambda row: row.next_check_at)
+
+    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[Transaction]:
+        """STK_PUSH transactions of that short code and amount (by value) that have no receipt, oldest first."""
+        with self._lock:
+            rows = [
+                row
+                for row in map(self._transactions.__getitem__, self._without_receipt.get(short_code, {}))
+                if row.amount == amount and reference in (None, row.account_reference)
+            ]
+            return self._first(rows, None, lambda row: row.initiated_at)
+
+    def close(self) -> None:
+        """Nothing to close; here so that one repository can stand in for another."""
+
+    # Below here the lock is held.
+
+    def _first(self, rows: Iterable[Any], limit: int | None, when: Callable[[Any], datetime | None]) -> list[Any]:
+        def key(row: Any) -> tuple[datetime | None, int]:
+            return when(row), self._order[row.id]
+
+        return sorted(rows, key=key) if limit is None else nsmallest(max(limit, 0), rows, key=key)
+
+    def _put_callback(self, row: CallbackRow) -> None:
+        before = self._callbacks.get(row.id)
+        is_open = row.next_attempt_at is not None
+        self._callbacks[row.id] = row
+        _keep(self._open, row.id, is_open)
+        if before is not None:
+            self._by_correlation[before.correlation_id].pop(row.id, None)
+        _keep(self._by_correlation[row.correlation_id], row.id, is_open)
+        _keep(self._by_token[row.token], row.id, is_open)
+        _keep(self._conflicts, row.id, row.disposition == Disposition.CONFLICT and row.resolved_at is None)
+
+    def _refuse_duplicates(self, row: Transaction) -> None:
+        for key in UNIQUE_KEYS:
+            value = _key_value(row, key)
+            owner = self._unique[key].get(value) if value is not None else None
+            if owner is not None and owner != row.id:
+                raise DuplicateKey(key, owner)
+
+    def _put(self, row: Transaction, before: Transaction | None) -> None:
+        self._transactions[row.id] = row
+        for key, owners in self._unique.items():
+            was = _key_value(before, key) if before is not None else None
+            value = _key_value(row, key)
+            if was != value and was is not None:
+                del owners[was]
+            if value is not None:
+                owners[value] = row.id
+        if before is not None and before.originator_conversation_id is not None:
+            self._by_originator[before.originator_conversation_id].pop(row.id, None)
+        if row.originator_conversation_id is not None:
+            self._by_originator[row.originator_conversation_id][row.id] = None
+        _keep(self._checked, row.id, row.next_check_at is not None)
+        _keep(self._fenced, row.id, row.announce_until is not None)
+        if before is not None:
+            self._without_receipt[before.short_code].pop(row.id, None)
+        if row.transaction_type == TransactionType.STK_PUSH and row.mpesa_receipt_number is None:
+            self._without_receipt[row.short_code][row.id] = None
+
+
+_TRANSACTION_DRAFT = tuple(field.name for field in attrs.fields(TransactionDraft))
+_CALLBACK_DRAFT = tuple(field.name for field in attrs.fields(CallbackDraft))
+
+
+def _keep(index: dict[UUID, None], row_id: UUID, belongs: bool) -> None:
+    if belongs:
+        index[row_id] = None
+    else:
+        index.pop(row_id, None)
+
+
+def _passed(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now
+
+
+def _key_value(row: Transaction, key: Key) -> Any:
+    if key is Key.RECEIPT:
+        return (row.short_code, row.mpesa_receipt_number) if row.mpesa_receipt_number is not None else None
+    return getattr(row, key)
+
+
+def _kept(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    kept = {}
+    for name, value in values.items():
+        kind = kinds[name]
+        kept[name] = plain(name, kind, value) if kind is not Kind.JSON else _frozen_json(name, plain(name, kind, value))
+    return kept
+
+
+def _frozen_json(name: str, value: Any) -> Any:
+    try:
+        return _frozen(value)
+    except (TypeError, RecursionError) as error:
+        if name in ("raw_body", "raw_callback_payload"):  # best effort: the bytes hold all of it
+            return None
+        raise InvalidField(name, type(value), expected="what JSON can hold", remedy=str(error)) from None
+
+
+def _frozen(value: Any) -> Any:
+    if value is None or isinstance(value, (str, bool, int, _FrozenDict, _FrozenList)):
+        return value
+    if isinstance(value, Mapping):
+        return _FrozenDict({str(name): _frozen(item) for name, item in value.items()})
+    if isinstance(value, (list, tuple)):
+        return _FrozenList([_frozen(item) for item in value])
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    if isinstance(value, Decimal) and value.is_finite():
+        return value
+    raise TypeError(f"Found {type(value).__name__}; write text, a number, True, False, None, a list or a mapping.")
+
+
+def _refuse(self: Any, *_: Any, **__: Any) -> NoReturn:  # noqa: ARG001 - it becomes a method
+    raise TypeError("A row is a snapshot and is not changed in place: copy it with dict(...) or list(...) first.")
+
+
+class _FrozenDict(dict[str, Any]):
+    """A dict inside a row: equal to a plain one, and never changed."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:  # copies and pickles are plain
+        return dict, (dict(self),)
+
+
+class _FrozenList(list[Any]):
+    """A list inside a row: equal to a plain one, and never changed."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = insert = pop = remove = reverse = (
+        sort
+    ) = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)

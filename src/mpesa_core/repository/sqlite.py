@@ -1,0 +1,714 @@
+"""A repository in one SQLite file, with the standard library's driver: the embedded default.
+
+The file is in WAL mode; a write is ``BEGIN IMMEDIATE`` … ``COMMIT``, so that rivals queue for the busy timeout instead
+of failing. How it is stored:
+
+- times as ISO 8601 text in UTC with microseconds, always of one width, so that they sort and compare as text;
+- amounts as whole cents, or as exact text where cents do not hold them;
+- text as text, and text that UTF-8 cannot hold (a lone surrogate) as the bytes that Python writes for it;
+- JSON as text in which a fraction is a number: it is read back as a :class:`~decimal.Decimal`, also where a float was
+  written; what JSON cannot hold is left out of the two fields that keep M-PESA's bodies, and refused in the others;
+- ``raw_bytes`` as a blob, exactly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Context, Decimal
+from json.encoder import encode_basestring_ascii
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+from uuid import UUID
+
+import attrs
+
+try:
+    import ctypes
+except ImportError:  # a Python built without it; see _Handle.__del__
+    ctypes = None  # type: ignore[assignment]
+
+from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField, StorageBusy, StorageUnavailable
+from mpesa_core.payments.records import (
+    UNIQUE_KEYS,
+    CallbackDraft,
+    CallbackRow,
+    Key,
+    Sweep,
+    Transaction,
+    TransactionDraft,
+)
+from mpesa_core.repository.rows import (
+    CALLBACK,
+    CALLBACK_CHANGES,
+    TRANSACTION,
+    TRANSACTION_CHANGES,
+    Kind,
+    check_names,
+    member,
+    plain,
+)
+
+__all__ = ["MIGRATIONS", "SqliteRepository"]
+
+_T = TypeVar("_T")
+
+_APPLICATION_ID: Final = 0x6D706573
+"""Marks the file as ours, so that another program's schema version is not taken for our own."""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """CREATE TABLE mpesa_transactions (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            transaction_type TEXT NOT NULL,
+            status TEXT NOT NULL,
+            account TEXT NOT NULL,
+            short_code TEXT NOT NULL,
+            checkout_request_id TEXT,
+            merchant_request_id TEXT,
+            conversation_id TEXT,
+            originator_conversation_id TEXT,
+            mpesa_receipt_number TEXT,
+            phone_number TEXT NOT NULL,
+            amount NOT NULL,
+            account_reference TEXT NOT NULL,
+            transaction_desc TEXT NOT NULL,
+            parent_id TEXT,
+            idempotency_key TEXT,
+            callback_token TEXT,
+            result_code,
+            result_code_text TEXT,
+            result_desc TEXT,
+            reason TEXT,
+            raw_callback_payload TEXT,
+            initiated_at TEXT NOT NULL,
+            settled_at TEXT,
+            settled_by TEXT,
+            confirmed_at TEXT,
+            generation INTEGER NOT NULL,
+            announce_until TEXT,
+            idempotency_locked INTEGER NOT NULL,
+            next_check_at TEXT,
+            checks INTEGER NOT NULL,
+            conflicts TEXT NOT NULL,
+            reserved TEXT NOT NULL,
+            host TEXT NOT NULL,
+            version INTEGER NOT NULL DEFAULT 1
+        )""",
+        """CREATE UNIQUE INDEX mpesa_idempotency_key ON mpesa_transactions (idempotency_key)
+            WHERE idempotency_key IS NOT NULL""",
+        """CREATE UNIQUE INDEX mpesa_callback_token ON mpesa_transactions (callback_token)
+            WHERE callback_token IS NOT NULL""",
+        """CREATE UNIQUE INDEX mpesa_checkout_request_id ON mpesa_transactions (checkout_request_id)
+            WHERE checkout_request_id IS NOT NULL""",
+        """CREATE UNIQUE INDEX mpesa_conversation_id ON mpesa_transactions (conversation_id)
+            WHERE conversation_id IS NOT NULL""",
+        """CREATE UNIQUE INDEX mpesa_receipt ON mpesa_transactions (short_code, mpesa_receipt_number)
+            WHERE mpesa_receipt_number IS NOT NULL""",
+        """CREATE INDEX mpesa_originator ON mpesa_transactions (originator_conversation_id, initiated_at)
+            WHERE originator_conversation_id IS NOT NULL""",
+        """CREATE INDEX mpesa_unsent ON mpesa_transactions (next_check_at)
+            WHERE status = 'PENDING' AND next_check_at IS NOT NULL""",
+        """CREATE INDEX mpesa_to_ask ON mpesa_transactions (next_check_at)
+            WHERE status <> 'PENDING' AND next_check_at IS NOT NULL""",
+        """CREATE INDEX mpesa_unannounced ON mpesa_transactions (announce_until)
+            WHERE announce_until IS NOT NULL""",
+        """CREATE INDEX mpesa_candidates ON mpesa_transactions (short_code, amount, initiated_at)
+            WHERE transaction_type = 'STK_PUSH' AND mpesa_receipt_number IS NULL""",
+        """CREATE TABLE mpesa_callbacks (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            callback_type TEXT NOT NULL,
+            raw_bytes BLOB NOT NULL,
+            headers TEXT NOT NULL,
+            source_ip TEXT,
+            raw_body TEXT,
+            token TEXT,
+            correlation_id TEXT,
+            related_transaction_id TEXT,
+            received_at TEXT NOT NULL,
+            next_attempt_at TEXT,
+            processed INTEGER NOT NULL,
+            disposition TEXT,
+            error TEXT,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            resolved_at TEXT
+        )""",
+        "CREATE INDEX mpesa_due_callbacks ON mpesa_callbacks (next_attempt_at) WHERE next_attempt_at IS NOT NULL",
+        "CREATE INDEX mpesa_open_by_token ON mpesa_callbacks (token) WHERE next_attempt_at IS NOT NULL",
+        "CREATE INDEX mpesa_open_by_correlation ON mpesa_callbacks (correlation_id) WHERE next_attempt_at IS NOT NULL",
+        """CREATE INDEX mpesa_open_conflicts ON mpesa_callbacks (received_at)
+            WHERE disposition = 'conflict' AND resolved_at IS NULL""",
+    ),
+)
+"""The steps from one schema version to the next, from an empty file on; a step that was released never changes."""
+
+_DUE_CALLBACKS: Final = "next_attempt_at <= ? ORDER BY next_attempt_at, seq LIMIT ?"
+_CONFLICTS: Final = "disposition = 'conflict' AND resolved_at IS NULL"
+_SWEEPS: Final[Mapping[Sweep, str]] = {
+    Sweep.UNSENT: "status = 'PENDING' AND next_check_at <= ? ORDER BY next_check_at, seq LIMIT ?",
+    Sweep.UNANNOUNCED: "announce_until <= ? ORDER BY announce_until, seq LIMIT ?",
+    Sweep.TO_ASK: "status <> 'PENDING' AND next_check_at <= ? ORDER BY next_check_at, seq LIMIT ?",
+}
+_CANDIDATES: Final = (
+    "transaction_type = 'STK_PUSH' AND mpesa_receipt_number IS NULL AND short_code = ? AND amount = ?"
+    " AND (? IS NULL OR account_reference = ?) ORDER BY initiated_at, seq"
+)
+
+
+class SqliteRepository:
+    """Transactions and callbacks in one SQLite file.
+
+    Any number of threads and processes may share the file, on one machine. Each thread of each process has a connection
+    of its own, made when it first needs one, also after a fork; it is closed when its thread ends, or by :meth:`close`.
+
+    Every operation raises:
+
+    - StorageBusy: the file was locked by others for the whole busy timeout; nothing was changed.
+    - StorageUnavailable: the disk is full, the file cannot be read or written, is damaged, or was closed.
+    - InvalidField: a value of a wrong type, or a field name that is not in the records.
+
+    Args:
+        path: the file; it is made where it does not exist, its directory is not.
+        synchronous: ``FULL`` (the default) has each operation on the disk when it returns; ``EXTRA`` the directory as
+            well. With ``NORMAL`` a power failure may forget the last ones, and with ``OFF`` it may damage the file: for
+            tests.
+        busy_timeout: seconds to wait for other writers.
+
+    Raises:
+        ConfigurationError: an option is wrong, the file belongs to another program or to a newer version of the SDK, or
+            SQLite is older than 3.35.
+        StorageBusy: another process kept the file locked.
+        StorageUnavailable: the file cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: Literal["EXTRA", "FULL", "NORMAL", "OFF"] = "FULL",
+        busy_timeout: float = 30.0,
+    ) -> None:
+        name = os.fspath(path)
+        problems = []
+        if not name or name == ":memory:":
+            problems.append(
+                f"path: got {name!r}, expected a file: every thread would see another one. Use MemoryRepository()."
+            )
+        if synchronous not in ("EXTRA", "FULL", "NORMAL", "OFF"):
+            problems.append(f"synchronous: got {synchronous!r}, expected FULL, EXTRA, NORMAL or OFF.")
+        if (
+            isinstance(busy_timeout, bool)
+            or not isinstance(busy_timeout, (int, float))
+            or not 0 <= busy_timeout <= 86_400
+        ):
+            problems.append(f"busy_timeout: got {busy_timeout!r}, expected seconds, 0 to 86400.")
+        if sqlite3.sqlite_version_info < (3, 35):
+            problems.append(f"SQLite: got {sqlite3.sqlite_version}, expected 3.35 or newer. Use a newer Python.")
+        if problems:
+            raise ConfigurationError(problems)
+        self.path = Path(name).absolute()
+        self._synchronous = synchronous
+        self._busy_timeout = float(busy_timeout)
+        self._closed = False
+        self._local = threading.local()
+        self._handles: weakref.WeakValueDictionary[int, _Handle] = weakref.WeakValueDictionary()
+        self._using(self._migrate)
+
+    def __repr__(self) -> str:
+        return f"<SqliteRepository {self.path}>"
+
+    def close(self) -> None:
+        """Close the connections of all threads of this process, after what each is doing; later operations fail."""
+        self._closed = True
+        for reference in self._handles.valuerefs():
+            handle = reference()
+            if handle is not None and handle.pid == os.getpid():
+                with handle.lock:
+                    handle.connection.close()
+
+    # Callbacks
+
+    def add_callback(self, draft: CallbackDraft) -> UUID:
+        """Record a callback; on the disk when it returns. The same id again changes nothing and returns the id."""
+        values = _stored({name: getattr(draft, name) for name in _CALLBACK_DRAFT}, CALLBACK)
+        self._write(_ADD_CALLBACK, list(values.values()))
+        return draft.id
+
+    def get_callback(self, callback_id: UUID) -> CallbackRow | None:
+        """The callback, or None."""
+        return self._one_callback("id = ?", [str(callback_id)])
+
+    def change_callback(
+        self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
+    ) -> bool:
+        """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
+        check_names(changes, CALLBACK_CHANGES)
+        values = _stored(changes, CALLBACK)
+        expected = None if expected_next_attempt is None else _time_text("expected_next_attempt", expected_next_attempt)
+        assignments = ", ".join(f"{name} = ?" for name in values) or "id = id"
+        sql = f"UPDATE mpesa_callbacks SET {assignments} WHERE id = ? AND next_attempt_at IS ? RETURNING seq"  # noqa: S608 - names were checked
+        return bool(self._write(sql, [*values.values(), str(callback_id), expected]))
+
+    def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRow]:
+        """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
+        return self._callbacks(_DUE_CALLBACKS, [_time_text("now", now), max(limit, 0)])
+
+    def open_callbacks(self, *, token: str | None = None, correlation_ids: Sequence[str] = ()) -> Sequence[CallbackRow]:
+        """The callbacks that are not closed and have that token, or one of those correlation ids, oldest first."""
+        parts = []
+        parameters: list[Any] = []
+        if token is not None:
+            parts.append("token = ?")
+            parameters.append(_text_in(token))
+        if correlation_ids:
+            parts.append(f"correlation_id IN ({', '.join('?' * len(correlation_ids))})")
+            parameters += map(_text_in, correlation_ids)
+        if not parts:
+            return []
+        return self._callbacks(
+            f"next_attempt_at IS NOT NULL AND ({' OR '.join(parts)}) ORDER BY received_at, seq", parameters
+        )
+
+    def conflicts(self, limit: int, after: UUID | None = None) -> Sequence[CallbackRow]:
+        """Callbacks with the disposition ``conflict`` that nobody resolved, oldest first, from after that one on."""
+        where, parameters = _CONFLICTS, []
+        if after is not None:
+            edge = "SELECT received_at, seq FROM mpesa_callbacks WHERE id = ?"
+            where += f" AND coalesce((received_at, seq) > ({edge}), 1)"
+            parameters.append(str(after))
+        return self._callbacks(f"{where} ORDER BY received_at, seq LIMIT ?", [*parameters, max(limit, 0)])
+
+    # Transactions
+
+    def add(self, draft: TransactionDraft) -> Transaction:
+        """Record a transaction, with version 1.
+
+        Raises:
+            DuplicateKey: a unique key or the id is taken; nothing is changed.
+        """
+        drafted = {name: getattr(draft, name) for name in _TRANSACTION_DRAFT}
+        (row,) = self._write(_ADD, list(_stored(drafted, TRANSACTION).values()), draft.id, drafted)
+        return _transaction(row)
+
+    def get(self, transaction_id: UUID) -> Transaction | None:
+        """The transaction, or None."""
+        return self._one_transaction("id = ?", [str(transaction_id)])
+
+    def find(self, key: Key, value: str | tuple[str, str]) -> Transaction | None:
+        """The transaction with that key, or None (the oldest, where several have it)."""
+        where, parameters = _has_key(Key(key), value)
+        return self._one_transaction(f"{where} ORDER BY initiated_at, seq LIMIT 1", parameters)
+
+    def change(self, transaction_id: UUID, version: int, changes: Mapping[str, Any]) -> Transaction | None:
+        """Apply the changes and raise the version, if it is still the one given; else None.
+
+        Only the columns in ``changes`` are written.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
+        """
+        check_names(changes, TRANSACTION_CHANGES)
+        values = _stored(changes, TRANSACTION)
+        assignments = "".join(f"{name} = ?, " for name in values)
+        sql = (
+            f"UPDATE mpesa_transactions SET {assignments}version = version + 1"  # noqa: S608 - names were checked
+            f" WHERE id = ? AND version = ? RETURNING {_TRANSACTION_COLUMNS}"
+        )
+        changed = self._write(sql, [*values.values(), str(transaction_id), version], transaction_id, changes)
+        return _transaction(changed[0]) if changed else None
+
+    def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[Transaction]:
+        """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
+        return self._transactions(_SWEEPS[Sweep(sweep)], [_time_text("now", now), max(limit, 0)])
+
+    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[Transaction]:
+        """STK_PUSH transactions of that short code and amount (by value) that have no receipt, oldest first."""
+        text = None if reference is None else _text_in(reference)
+        cents = _money_in(plain("amount", Kind.MONEY, amount))
+        return self._transactions(_CANDIDATES, [_text_in(short_code), cents, text, text])
+
+    # How it is done
+
+    def _callbacks(self, where: str, parameters: Iterable[Any]) -> list[CallbackRow]:
+        sql = f"SELECT {_CALLBACK_COLUMNS} FROM mpesa_callbacks WHERE {where}"  # noqa: S608 - made of constants
+        return [_callback(row) for row in self._read(sql, parameters)]
+
+    def _one_callback(self, where: str, parameters: Iterable[Any]) -> CallbackRow | None:
+        return next(iter(self._callbacks(where, parameters)), None)
+
+    def _transactions(self, where: str, parameters: Iterable[Any]) -> list[Transaction]:
+        sql = f"SELECT {_TRANSACTION_COLUMNS} FROM mpesa_transactions WHERE {where}"  # noqa: S608 - made of constants
+        return [_transaction(row) for row in self._read(sql, parameters)]
+
+    def _one_transaction(self, where: str, parameters: Iterable[Any]) -> Transaction | None:
+        return next(iter(self._transactions(where, parameters)), None)
+
+    def _read(self, sql: str, parameters: Iterable[Any]) -> list[tuple[Any, ...]]:
+        def read(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return connection.execute(sql, tuple(parameters)).fetchall()
+
+        return self._using(read)
+
+    def _write(
+        self, sql: str, parameters: Sequence[Any], row_id: UUID | None = None, fields: Mapping[str, Any] | None = None
+    ) -> list[tuple[Any, ...]]:
+        """One statement in a transaction of its own, that gives those fields to the transaction ``row_id``."""
+
+        def write(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                rows = connection.execute(sql, parameters).fetchall()
+            except sqlite3.IntegrityError:
+                # The write lock is still held, so nobody can take the key away before we have seen who has it.
+                if row_id is not None:
+                    _raise_duplicate(connection, row_id, fields or {})
+                raise
+            connection.execute("COMMIT")
+            return rows
+
+        return self._using(write)
+
+    def _using(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run ``work`` on this thread's connection; afterwards no transaction is open, whatever happened."""
+        if self._closed:
+            raise StorageUnavailable(f"{self.path} was closed: make a new SqliteRepository.")
+        handle = None
+        try:
+            handle = self._handle()
+            with handle.lock:
+                try:
+                    return work(handle.connection)
+                finally:
+                    if handle.connection.in_transaction:
+                        handle.connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
+                raise StorageBusy(
+                    f"{self.path} is locked by others: {error}. Nothing was changed; repeat it."
+                ) from error
+            self._discard(handle)
+            raise StorageUnavailable(
+                f"{self.path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)}). "
+                "It may have happened all the same: read again, and see to the disk and the file's permissions."
+            ) from error
+
+    def _handle(self) -> _Handle:
+        handle: _Handle | None = getattr(self._local, "handle", None)
+        if handle is None or handle.pid != os.getpid():
+            handle = self._local.handle = _Handle(self._connect())
+            self._handles[id(handle)] = handle
+        return handle
+
+    def _discard(self, handle: _Handle | None) -> None:
+        """Never use a connection again that failed: a new one sees what there is now."""
+        self._local.handle = None
+        if handle is not None:
+            with contextlib.suppress(sqlite3.Error):
+                handle.connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
+        )  # one thread works with it, another one may close it
+        try:
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            self._use_wal(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _use_wal(self, connection: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + self._busy_timeout
+        while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            try:
+                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait for the busy timeout here, where several processes open a new file together.
+                if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.01)
+            else:
+                if mode != "wal":
+                    raise StorageUnavailable(
+                        f"{self.path} is on a file system where SQLite has no WAL: use a local disk."
+                    )
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the schema to this version; of several processes one does it and the others wait."""
+        if _schema(connection, self.path) == len(MIGRATIONS):
+            return
+        connection.execute("BEGIN EXCLUSIVE")
+        for step in MIGRATIONS[_schema(connection, self.path) :]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+
+
+_BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
+
+class _Handle:
+    """A connection, and the process that it belongs to."""
+
+    __slots__ = ("__weakref__", "connection", "lock", "pid")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.lock = threading.Lock()
+        self.pid = os.getpid()
+
+    def __del__(self) -> None:
+        if self.pid == os.getpid():
+            with contextlib.suppress(sqlite3.Error):
+                self.connection.close()
+        else:
+            # A forked child must not even close its parent's connection (source: SQLite's "How To Corrupt An SQLite
+            # Database File", 2.6), and the interpreter closes what it frees: so it is never freed.
+            _leak(self.connection)
+
+
+_LEAKED: Final[list[sqlite3.Connection]] = []
+
+
+def _leak(connection: sqlite3.Connection) -> None:
+    if ctypes is not None and hasattr(ctypes, "pythonapi"):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+    else:
+        _LEAKED.append(connection)
+
+
+def _schema(connection: sqlite3.Connection, path: Path) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    if owner not in (0, _APPLICATION_ID) or (version and owner != _APPLICATION_ID):
+        raise ConfigurationError(
+            [f"path: {path} is another program's database (application_id {owner}); name another file."]
+        )
+    if version > len(MIGRATIONS):
+        problem = (
+            f"path: {path} has schema version {version}, made by a newer mpesa-core; expected {len(MIGRATIONS)} or "
+            "older. Upgrade this program's mpesa-core."
+        )
+        raise ConfigurationError([problem])
+    return int(version)
+
+
+def _raise_duplicate(connection: sqlite3.Connection, row_id: UUID, fields: Mapping[str, Any]) -> None:
+    """Raise DuplicateKey for the unique key among the fields that another row has; return where there is none."""
+    for key in UNIQUE_KEYS:
+        value: Any = fields.get(key)
+        if key is Key.RECEIPT:
+            present = connection.execute(
+                "SELECT short_code, mpesa_receipt_number FROM mpesa_transactions WHERE id = ?", [str(row_id)]
+            ).fetchone() or ("", None)
+            receipt = fields.get(key, present[1])
+            value = (
+                (_text_out(fields.get("short_code", present[0])), _text_out(receipt)) if receipt is not None else None
+            )
+        if value is not None:
+            where, parameters = _has_key(key, value)
+            owner = connection.execute(
+                f"SELECT id FROM mpesa_transactions WHERE {where} AND id <> ?",  # noqa: S608 - made of constants
+                [*parameters, str(row_id)],
+            ).fetchone()
+            if owner is not None:
+                raise DuplicateKey(key, UUID(owner[0]))
+    if "id" in fields:
+        raise DuplicateKey("id", row_id)
+
+
+def _has_key(key: Key, value: object) -> tuple[str, list[Any]]:
+    if key is not Key.RECEIPT:
+        return f"{key} = ?", [_text_in(value)]
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InvalidField(key, type(value), expected="the pair (short_code, receipt)")
+    return "short_code = ? AND mpesa_receipt_number = ?", [_text_in(value[0]), _text_in(value[1])]
+
+
+# From a field to its column
+
+
+def _stored(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    stored = {}
+    for name, value in values.items():
+        kept = plain(name, kinds[name], value)
+        stored[name] = (
+            None if kept is None else _json_in(name, kept) if kinds[name] is Kind.JSON else _IN[kinds[name]](kept)
+        )
+    return stored
+
+
+def _text_in(value: Any) -> str | bytes:
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, which an SQLite text cannot hold
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def _time_in(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds")
+
+
+def _time_text(name: str, moment: datetime) -> str:
+    return _time_in(plain(name, Kind.TIME, moment))
+
+
+def _money_in(amount: Decimal) -> int | str:
+    """Whole cents where they are exact, else a text that is the same for equal amounts."""
+    _, digits, exponent = amount.as_tuple()
+    if not amount:
+        return 0
+    if len(digits) <= 40 and int(exponent) >= -40 and amount.adjusted() <= 14:
+        cents = amount.scaleb(2, _WIDE)
+        if cents == cents.to_integral_value():
+            return int(cents)
+    return str(amount.normalize(Context(prec=len(digits))))
+
+
+_WIDE: Final = Context(prec=80)
+
+
+def _code_in(code: int) -> int | str:
+    return code if -(2**63) <= code < 2**63 else _digits(code)
+
+
+_IN: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.IDENTIFIER: str,
+    Kind.TEXT: _text_in,
+    Kind.TIME: _time_in,
+    Kind.MONEY: _money_in,
+    Kind.COUNT: int,
+    Kind.CODE: _code_in,
+    Kind.FLAG: int,
+    Kind.BYTES: bytes,
+}
+
+
+def _json_in(name: str, value: Any) -> str | None:
+    try:
+        try:
+            return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError):  # a Decimal, a mapping that is no dict, a number of thousands of digits
+            parts: list[str] = []
+            _write_json(value, parts)
+            return "".join(parts)
+    except (TypeError, RecursionError) as error:
+        if name in ("raw_body", "raw_callback_payload"):  # best effort: the bytes hold all of it
+            return None
+        raise InvalidField(name, type(value), expected="what JSON can hold", remedy=str(error)) from None
+
+
+def _write_json(value: Any, parts: list[str]) -> None:
+    if isinstance(value, str):
+        parts.append(encode_basestring_ascii(value))
+    elif value is None or isinstance(value, bool):
+        parts.append("null" if value is None else "true" if value else "false")
+    elif isinstance(value, int):
+        parts.append(_digits(value))
+    elif isinstance(value, Decimal) and value.is_finite():
+        text = str(value)
+        parts.append(text if "." in text or "E" in text else text + "E0")  # so that it is read back as a Decimal
+    elif isinstance(value, float) and math.isfinite(value):
+        parts.append(repr(value))
+    elif isinstance(value, Mapping):
+        for index, (name, item) in enumerate(value.items()):
+            parts += ("," if index else "{", encode_basestring_ascii(str(name)), ":")
+            _write_json(item, parts)
+        parts.append("}" if value else "{}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            parts.append("," if index else "[")
+            _write_json(item, parts)
+        parts.append("]" if value else "[]")
+    else:
+        raise TypeError(f"Found {type(value).__name__}; write text, a number, True, False, None, a list or a mapping.")
+
+
+def _digits(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:  # more digits than Python writes by itself; a Decimal has no such limit
+        return str(Decimal(number))
+
+
+# From a column to its field
+
+
+def _text_out(value: Any) -> str:
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+def _money_out(value: int | str) -> Decimal:
+    return _WIDE.scaleb(Decimal(value), -2) if isinstance(value, int) else Decimal(value)
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return int(Decimal(text))
+
+
+def _code_out(value: int | str) -> int:
+    return value if isinstance(value, int) else _number(value)
+
+
+def _json_out(text: str) -> Any:
+    return json.loads(text, parse_float=Decimal, parse_int=_number)
+
+
+_OUT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
+    Kind.IDENTIFIER: UUID,
+    Kind.TEXT: _text_out,
+    Kind.TIME: datetime.fromisoformat,
+    Kind.MONEY: _money_out,
+    Kind.COUNT: int,
+    Kind.CODE: _code_out,
+    Kind.FLAG: bool,
+    Kind.JSON: _json_out,
+    Kind.BYTES: bytes,
+}
+
+
+def _fields(row: tuple[Any, ...], kinds: Mapping[str, Kind]) -> dict[str, Any]:
+    return {
+        name: None if value is None else member(name, _OUT[kind](value))
+        for (name, kind), value in zip(kinds.items(), row, strict=True)
+    }
+
+
+def _transaction(row: tuple[Any, ...]) -> Transaction:
+    return Transaction(**_fields(row, TRANSACTION))
+
+
+def _callback(row: tuple[Any, ...]) -> CallbackRow:
+    return CallbackRow(**_fields(row, CALLBACK))
+
+
+_TRANSACTION_DRAFT: Final = tuple(field.name for field in attrs.fields(TransactionDraft))
+_CALLBACK_DRAFT: Final = tuple(field.name for field in attrs.fields(CallbackDraft))
+_TRANSACTION_COLUMNS: Final = ", ".join(TRANSACTION)
+_CALLBACK_COLUMNS: Final = ", ".join(CALLBACK)
+_ADD: Final = (
+    f"INSERT INTO mpesa_transactions ({', '.join(_TRANSACTION_DRAFT)})"  # noqa: S608 - made of constants
+    f" VALUES ({', '.join('?' * len(_TRANSACTION_DRAFT))}) RETURNING {_TRANSACTION_COLUMNS}"
+)
+_ADD_CALLBACK: Final = (
+    f"INSERT INTO mpesa_callbacks ({', '.join(_CALLBACK_DRAFT)})"  # noqa: S608 - made of constants
+    f" VALUES ({', '.join('?' * len(_CALLBACK_DRAFT))}) ON CONFLICT (id) DO NOTHING"
+)
