@@ -223,6 +223,7 @@ class TokenKeeper:
             claim_seconds: how long other processes wait for the one that fetches, before they fetch themselves.
         """
         self._store = store
+        self._in_memory = type(store) is MemoryTokenStore  # a subclass may do anything, and block
         self._clock = clock
         self._monotonic = monotonic
         self._claim_seconds = claim_seconds
@@ -282,7 +283,7 @@ class TokenKeeper:
     ) -> str:
         """As :meth:`obtain`, for tasks, also those of several event loops."""
         steps = self._obtain(key, refused)
-        in_thread = not isinstance(self._store, MemoryTokenStore)
+        in_thread = not self._in_memory
         try:
             step = next(steps)
             while True:
@@ -387,7 +388,7 @@ class TokenKeeper:
             raise
         except BaseException:
             # Cancelled: a generator that is being closed cannot wait any more. A claim that is left lapses by itself.
-            if claimed and isinstance(self._store, MemoryTokenStore):
+            if claimed and self._in_memory:
                 self._store.release(key)
             raise
         if claimed:
