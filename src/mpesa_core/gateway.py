@@ -1,0 +1,683 @@
+"""The front door: settings, client, repository, engine and signals tied together.
+
+::
+
+    from mpesa_core import Gateway, Settings, SqliteRepository
+
+    gateway = Gateway(Settings(...), SqliteRepository("payments.db"))
+    payment = gateway.stk_push(phone_number="0712345678", amount=100, account_reference="INV-1", idempotency_key="INV-1")
+
+:class:`AsyncGateway` is the same with coroutines.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID, uuid4
+
+from mpesa_core.callback_tokens import fixed_token
+from mpesa_core.daraja.answers import Accepted
+from mpesa_core.daraja.balance import AccountBalance
+from mpesa_core.daraja.c2b import RegisterUrls, RegisterUrlsAnswer
+from mpesa_core.daraja.callbacks import CallbackType
+from mpesa_core.errors import ConfigurationError, InvalidField, MpesaError, TransactionNotFound
+from mpesa_core.payments.records import CallbackRecord, TransactionRecord
+from mpesa_core.repository.protocol import AsyncRepository, Repository
+from mpesa_core.routes import callback_urls
+from mpesa_core.settings import Settings
+from mpesa_core.settlement.conflicts import accept_conflict, dismiss_conflict
+from mpesa_core.settlement.drivers import AsyncDriver, AsyncSender, ResolveHook, Sender, SyncDriver
+from mpesa_core.settlement.effects import Procedure, send
+from mpesa_core.settlement.engine import Engine, Verdict
+from mpesa_core.settlement.initiation import Initiation
+from mpesa_core.settlement.reconciliation import Reconciled, reconcile
+from mpesa_core.settlement.recovery import Recovered, recover
+from mpesa_core.signals import BlinkerBus, Bus, Reply
+from mpesa_core.spool import Spool
+from mpesa_core.tasks import InlineRunner, TaskRunner, ThreadRunner
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["AsyncGateway", "Gateway"]
+
+T = TypeVar("T")
+Identified = TransactionRecord | UUID | str
+"""A transaction: its row, its id, or its id as text."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _id(transaction: Identified) -> UUID:
+    if isinstance(transaction, UUID):
+        return transaction
+    if not isinstance(transaction, str):
+        return transaction.id
+    try:
+        return UUID(transaction)
+    except ValueError:
+        expected = "a transaction, its id, or its id as text"
+        raise InvalidField("transaction", transaction, expected=expected) from None
+
+
+class _Desk:
+    """What both gateways share: the procedures, before anybody runs them."""
+
+    def __init__(
+        self, settings: Settings, clock: Callable[[], datetime], new_id: Callable[[], UUID], account: str = "default"
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.new_id = new_id
+        self.engine = Engine(settings, clock, new_id)
+        self._initiation = Initiation(self.engine, new_id)
+        self._account_name = account
+
+    def account(self, name: str) -> Self:
+        """This gateway on another of the settings' accounts: ``gateway.account("till").stk_push(...)``.
+
+        Raises:
+            ConfigurationError: there is no such account.
+        """
+        self.settings.account(name)
+        other = copy.copy(self)
+        other._account_name = name
+        return other
+
+    def _stk_push(self, **given: Any) -> Procedure[TransactionRecord]:
+        return self._initiation.stk_push(account=self._account_name, **given)
+
+    def _payout(self, **given: Any) -> Procedure[TransactionRecord]:
+        return self._initiation.payout(account=self._account_name, **given)
+
+    def _reverse(self, transaction: Identified, **given: Any) -> Procedure[TransactionRecord]:
+        return self._initiation.reverse(transaction=_id(transaction), **given)
+
+    def _query(self, transaction: Identified) -> Procedure[TransactionRecord]:
+        row = yield from self.engine.store.get(_id(transaction))
+        if row is None:
+            raise TransactionNotFound(f"there is no transaction {transaction}")
+        answer = yield from self.engine.questions.ask(row)
+        if answer is not None:
+            yield from self.engine.process(answer)
+        return (yield from self.engine.store.get(row.id)) or row
+
+    def _account_balance(self, remarks: str) -> Procedure[Accepted]:
+        question = AccountBalance(
+            remarks=remarks,
+            result_url=callback_urls(self.settings, CallbackType.BALANCE_RESULT, self._fixed_token("balance")),
+            timeout_url=callback_urls(self.settings, CallbackType.BALANCE_TIMEOUT, self._fixed_token("balance")),
+        )
+        answer: Accepted = yield from send(question, self._account_name)
+        return answer
+
+    def _register_urls(self, response_type: str, version: int) -> Procedure[RegisterUrlsAnswer]:
+        registration = RegisterUrls(
+            response_type=response_type,
+            version=version,
+            confirmation_url=callback_urls(self.settings, CallbackType.C2B_CONFIRMATION, self._fixed_token("c2b")),
+            validation_url=callback_urls(self.settings, CallbackType.C2B_VALIDATION, self._fixed_token("c2b")),
+        )
+        answer: RegisterUrlsAnswer = yield from send(registration, self._account_name)
+        return answer
+
+    def _fixed_token(self, product: str) -> str | None:
+        """URLs that no transaction owns carry a token only where tokens are signed: an unsigned one would prove nothing."""
+        secret = self.settings.callback_secret
+        if secret is None:
+            return None
+        short_code = self.settings.account(self._account_name).short_code or ""
+        return fixed_token(secret.reveal(), f"{product}:{short_code}")
+
+    def _announce(self, transaction: Identified) -> Procedure[TransactionRecord]:
+        row = yield from self.engine.store.get(_id(transaction))
+        if row is None:
+            raise TransactionNotFound(f"there is no transaction {transaction}")
+        if row.generation == 0:
+            raise InvalidField("transaction", row.status, expected="a settled transaction; there is nothing to announce yet")
+        parent = (yield from self.engine.store.get(row.parent_id)) if row.parent_id is not None else None
+        yield from self.engine.fire(row, parent)
+        return row
+
+    def _replay(self, callback_id: UUID) -> Procedure[Verdict | None]:
+        callback = yield from self.engine.store.get_callback(callback_id)
+        if callback is None:
+            raise TransactionNotFound(f"there is no callback {callback_id}")
+        again = {"next_attempt_at": self.clock(), "processed": False, "disposition": None, "error": None}
+        yield from self.engine.store.change_callback(callback.id, callback.next_attempt_at, again)
+        return (yield from self.engine.process(callback.id))
+
+    def _rejection(self, replies: Sequence[Reply]) -> Mapping[str, Any] | None:
+        for reply in replies:
+            if isinstance(reply.value, Mapping) and str(reply.value.get("ResultCode", "0")) != "0":
+                return reply.value
+        for reply in replies:
+            if reply.error is not None:
+                raise MpesaError("a receiver of c2b_validation_received failed")
+        return next((reply.value for reply in replies if isinstance(reply.value, Mapping)), None)
+
+
+class Gateway(_Desk):
+    """The front door of a program. One for a process, shared by its threads; it survives a fork.
+
+    Args:
+        settings: see :class:`~mpesa_core.settings.Settings`.
+        repository: where transactions and callbacks are kept.
+        client: what talks to Daraja; by default a :class:`~mpesa_core.client.DarajaClient` made when it is first needed.
+        bus: what delivers signals; by default blinker's, with ``sender``.
+        runner: who works on callbacks: ``thread`` (also recovers and reconciles, from its start), ``inline``, or a
+            :class:`~mpesa_core.tasks.TaskRunner` of yours.
+        resolve_c2b: gives a C2B payment that nobody initiated the host's own fields; gets the decoded callback and returns a
+            mapping.
+        sender: the sender of the signals.
+        clock: the time, aware, in UTC.
+        new_id: makes ids; they must be unguessable, as UUID4 is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        repository: Repository,
+        *,
+        client: Sender | None = None,
+        bus: Bus | None = None,
+        runner: str | TaskRunner = "thread",
+        resolve_c2b: ResolveHook | None = None,
+        sender: Any = "mpesa_core",
+        clock: Callable[[], datetime] = _now,
+        new_id: Callable[[], UUID] = uuid4,
+    ) -> None:
+        super().__init__(settings, clock, new_id)
+        self.repository = repository
+        self.client: Sender = client if client is not None else _LazyClient(settings)
+        self.bus: Bus = bus if bus is not None else BlinkerBus(sender)
+        self._driver = SyncDriver(
+            repository,
+            self.client,
+            self.bus,
+            resolve_c2b=resolve_c2b,
+            clock=clock,
+            announce_lease=settings.announce_lease,
+        )
+        self.runner = self._runner(runner)
+
+    def _runner(self, runner: str | TaskRunner) -> TaskRunner:
+        if runner == "thread":
+            return ThreadRunner(self.process, sweep=self.sweep, interval=self.settings.sweep_interval)
+        if runner == "inline":
+            return InlineRunner(self.process)
+        if isinstance(runner, str):
+            raise ConfigurationError([f"runner: got {runner!r}, expected 'thread', 'inline' or a TaskRunner"])
+        return runner
+
+    # -- money ---------------------------------------------------------------------------------------------------
+
+    def stk_push(
+        self,
+        *,
+        phone_number: object,
+        amount: object,
+        account_reference: str,
+        transaction_desc: str = "Payment",
+        idempotency_key: str | None = None,
+        **host: Any,
+    ) -> TransactionRecord:
+        """Ask a customer's phone for the PIN. The payment is not made when this returns: a signal says when it is.
+
+        Args:
+            phone_number: any Kenyan form.
+            amount: whole shillings, at least 1.
+            account_reference: 1 to 12 characters, shown in the prompt.
+            transaction_desc: 1 to 13 characters.
+            idempotency_key: yours; the same call again with it sends nothing and returns the same transaction.
+            host: fields of your own, kept with the transaction.
+
+        Returns:
+            The transaction, PROCESSING. (What becomes of it otherwise is a table in
+            :mod:`mpesa_core.settlement.initiation`.)
+
+        Raises:
+            InvalidField, ConfigurationError: before anything is recorded or sent.
+            IdempotencyMismatch: the key belongs to a payment with other parameters.
+            NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
+        """
+        return self._run(
+            self._stk_push(
+                phone_number=phone_number,
+                amount=amount,
+                account_reference=account_reference,
+                transaction_desc=transaction_desc,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    def payout(
+        self,
+        *,
+        phone_number: object,
+        amount: object,
+        idempotency_key: str,
+        command: str = "BusinessPayment",
+        remarks: str = "Payment",
+        occasion: str = "",
+        version: int = 3,
+        **host: Any,
+    ) -> TransactionRecord:
+        """Send money to a customer (B2C). It is never sent twice: while its outcome is unknown it is asked about.
+
+        Args:
+            phone_number: any Kenyan form.
+            amount: whole shillings, at least 10.
+            idempotency_key: yours, and not optional: a payout sent twice does not come back.
+            command: ``BusinessPayment``, ``SalaryPayment`` or ``PromotionPayment``.
+            remarks: 2 to 100 characters.
+            occasion: up to 100 characters.
+            version: of Daraja's API: 3, or 1 for an app that has no 3.
+            host: fields of your own.
+
+        Returns:
+            The transaction, PROCESSING.
+
+        Raises:
+            InvalidField, ConfigurationError: before anything is recorded or sent.
+            IdempotencyMismatch: the key belongs to a payout with other parameters.
+            NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
+        """
+        return self._run(
+            self._payout(
+                phone_number=phone_number,
+                amount=amount,
+                command=command,
+                remarks=remarks,
+                occasion=occasion,
+                version=version,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    def reverse(
+        self,
+        transaction: Identified,
+        *,
+        amount: object | None = None,
+        idempotency_key: str | None = None,
+        remarks: str = "Reversal",
+        **host: Any,
+    ) -> TransactionRecord:
+        """Give a payment back, whole or in part. M-PESA reverses payments by customers, not payouts.
+
+        Args:
+            transaction: the payment.
+            amount: shillings; None for what is left of it.
+            idempotency_key: yours.
+            remarks: 2 to 100 characters.
+            host: fields of your own.
+
+        Returns:
+            The reversal's own transaction, PROCESSING. The payment becomes REVERSED when all of it is back.
+
+        Raises:
+            RefundExceedsPayment: more would go back than came in.
+            InvalidField, ConfigurationError, TransactionNotFound: before anything is sent.
+            IdempotencyMismatch: the key belongs to something else.
+            NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
+        """
+        return self._run(
+            self._reverse(transaction, amount=amount, remarks=remarks, idempotency_key=idempotency_key, host=host)
+        )
+
+    # -- questions -----------------------------------------------------------------------------------------------
+
+    def query(self, transaction: Identified) -> TransactionRecord:
+        """Ask M-PESA what became of a transaction, and apply the answer.
+
+        An STK push is answered at once; a payout or reversal by a callback, later. Nothing is asked while the rate is used up.
+
+        Returns:
+            The transaction as it is now.
+
+        Raises:
+            TransactionNotFound: no such transaction.
+        """
+        return self._run(self._query(transaction))
+
+    def account_balance(self, *, remarks: str = "Balance") -> Accepted:
+        """Ask for the account's balances; ``balance_received`` brings them.
+
+        Raises:
+            ConfigurationError, NotSent, OutcomeUnknown, DarajaError: it was not asked, or perhaps not.
+        """
+        return self._run(self._account_balance(remarks))
+
+    def register_urls(self, *, response_type: str = "Completed", version: int = 2) -> RegisterUrlsAnswer:
+        """Tell M-PESA where to report payments that customers start (C2B).
+
+        Args:
+            response_type: ``Completed`` or ``Cancelled``: what M-PESA does when the validation URL does not answer.
+            version: 2, or 1 (customers' numbers then come as hashes).
+
+        Raises:
+            ConfigurationError, NotSent, OutcomeUnknown, DarajaError: as any call.
+        """
+        return self._run(self._register_urls(response_type, version))
+
+    def get(self, transaction: Identified) -> TransactionRecord:
+        """The transaction as it is now.
+
+        Raises:
+            TransactionNotFound: no such transaction.
+        """
+        row = self._run(self.engine.store.get(_id(transaction)))
+        if row is None:
+            raise TransactionNotFound(f"there is no transaction {transaction}")
+        return row
+
+    # -- settlement ----------------------------------------------------------------------------------------------
+
+    def process(self, callback_id: UUID) -> Verdict | None:
+        """Process one recorded callback; what a task runner calls."""
+        return self._run(self.engine.process(callback_id))
+
+    def recover(self, limit: int = 100) -> Recovered:
+        """Go on from what a process left open: lapsed announcements, open callbacks, what was never sent, the spool.
+
+        Args:
+            limit: how many of each kind in one round; rounds follow until nothing is due.
+        """
+        if self.settings.spool_dir is not None:
+            Spool(self.settings.spool_dir).take_in(self.repository)
+        total = Recovered()
+        for _ in range(100):
+            done = self._run(recover(self.engine, limit))
+            total += done
+            if not done:
+                break
+        return total
+
+    def reconcile(self, limit: int = 100) -> Reconciled:
+        """Ask about what never came, and conclude what has run out of time.
+
+        Args:
+            limit: how many transactions at the most.
+        """
+        return self._run(reconcile(self.engine, limit))
+
+    def sweep(self) -> tuple[Recovered, Reconciled]:
+        """One round of both; what a runner or a worker does every few seconds."""
+        return self.recover(), self.reconcile()
+
+    def accept(self, callback_id: UUID, *, transaction: Identified | None = None) -> TransactionRecord:
+        """Settle by what a conflicting callback says, on a person's word; see :func:`accept_conflict`.
+
+        Args:
+            callback_id: one that ``conflicts()`` lists.
+            transaction: which transaction it is about, where it is related to none or several.
+
+        Raises:
+            TransactionNotFound, IllegalTransition, DuplicateKey, StorageBusy: nothing was changed.
+        """
+        owner = _id(transaction) if transaction is not None else None
+        return self._run(accept_conflict(self.engine, callback_id, owner))
+
+    def dismiss(self, callback_id: UUID) -> None:
+        """Resolve a conflict without effect.
+
+        Raises:
+            TransactionNotFound: there is no such open conflict.
+        """
+        self._run(dismiss_conflict(self.engine, callback_id))
+
+    def conflicts(self, limit: int = 100, after: UUID | None = None) -> Sequence[CallbackRecord]:
+        """The callbacks in conflict that nobody has resolved, oldest first."""
+        return self.repository.conflicts(limit, after)
+
+    def announce(self, transaction: Identified) -> TransactionRecord:
+        """Fire a settled transaction's signals again, for a receiver that was mended.
+
+        Raises:
+            TransactionNotFound, InvalidField: there is none, or it is not settled.
+        """
+        return self._run(self._announce(transaction))
+
+    def replay(self, callback_id: UUID) -> Verdict | None:
+        """Process a recorded callback again, whatever became of it before; a settled transaction is not settled twice.
+
+        Raises:
+            TransactionNotFound: no such callback.
+        """
+        return self._run(self._replay(callback_id))
+
+    # -- what the webhooks need ----------------------------------------------------------------------------------
+
+    def submit(self, callback_id: UUID) -> Callable[[], None] | None:
+        """Hand a recorded callback to the runner; see :meth:`mpesa_core.tasks.TaskRunner.submit`."""
+        return self.runner.submit(callback_id)
+
+    def validate_c2b(self, raw_payload: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Ask the receivers of ``c2b_validation_received``: the first rejection, an acceptance with fields, or None.
+
+        Raises:
+            MpesaError: a receiver failed, and none rejected.
+        """
+        return self._rejection(self.bus.deliver("c2b_validation_received", {"raw_payload": raw_payload}))
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the runner: with the thread runner, recovery and reconciliation begin now and go on by themselves."""
+        self.runner.start()
+
+    def close(self) -> None:
+        """Stop the runner, when it has finished what was submitted, and close the client."""
+        self.runner.stop()
+        close = getattr(self.client, "close", None)
+        if close is not None:
+            close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, procedure: Procedure[T]) -> T:
+        return self._driver.run(procedure)
+
+
+class AsyncGateway(_Desk):
+    """The same front door with coroutines. Each method is documented on :class:`Gateway`.
+
+    Args:
+        settings: see :class:`~mpesa_core.settings.Settings`.
+        repository: synchronous (called in threads) or asynchronous.
+        client: by default an :class:`~mpesa_core.client.AsyncDarajaClient`.
+        bus: as of :class:`Gateway`.
+        resolve_c2b: as of :class:`Gateway`; may be a coroutine function.
+        sender: as of :class:`Gateway`.
+        clock: as of :class:`Gateway`.
+        new_id: as of :class:`Gateway`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        repository: Repository | AsyncRepository,
+        *,
+        client: AsyncSender | None = None,
+        bus: Bus | None = None,
+        resolve_c2b: Callable[..., Any] | None = None,
+        sender: Any = "mpesa_core",
+        clock: Callable[[], datetime] = _now,
+        new_id: Callable[[], UUID] = uuid4,
+    ) -> None:
+        super().__init__(settings, clock, new_id)
+        self.repository = repository
+        self.client: AsyncSender = client if client is not None else _LazyAsyncClient(settings)
+        self.bus: Bus = bus if bus is not None else BlinkerBus(sender)
+        self._driver = AsyncDriver(
+            repository,
+            self.client,
+            self.bus,
+            resolve_c2b=resolve_c2b,
+            clock=clock,
+            announce_lease=settings.announce_lease,
+        )
+
+    async def stk_push(
+        self,
+        *,
+        phone_number: object,
+        amount: object,
+        account_reference: str,
+        transaction_desc: str = "Payment",
+        idempotency_key: str | None = None,
+        **host: Any,
+    ) -> TransactionRecord:
+        """See :meth:`Gateway.stk_push`."""
+        return await self._driver.run(
+            self._stk_push(
+                phone_number=phone_number,
+                amount=amount,
+                account_reference=account_reference,
+                transaction_desc=transaction_desc,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    async def payout(
+        self,
+        *,
+        phone_number: object,
+        amount: object,
+        idempotency_key: str,
+        command: str = "BusinessPayment",
+        remarks: str = "Payment",
+        occasion: str = "",
+        version: int = 3,
+        **host: Any,
+    ) -> TransactionRecord:
+        """See :meth:`Gateway.payout`."""
+        return await self._driver.run(
+            self._payout(
+                phone_number=phone_number,
+                amount=amount,
+                command=command,
+                remarks=remarks,
+                occasion=occasion,
+                version=version,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    async def reverse(
+        self,
+        transaction: Identified,
+        *,
+        amount: object | None = None,
+        idempotency_key: str | None = None,
+        remarks: str = "Reversal",
+        **host: Any,
+    ) -> TransactionRecord:
+        """See :meth:`Gateway.reverse`."""
+        return await self._driver.run(
+            self._reverse(transaction, amount=amount, remarks=remarks, idempotency_key=idempotency_key, host=host)
+        )
+
+    async def query(self, transaction: Identified) -> TransactionRecord:
+        """See :meth:`Gateway.query`."""
+        return await self._driver.run(self._query(transaction))
+
+    async def account_balance(self, *, remarks: str = "Balance") -> Accepted:
+        """See :meth:`Gateway.account_balance`."""
+        return await self._driver.run(self._account_balance(remarks))
+
+    async def register_urls(self, *, response_type: str = "Completed", version: int = 2) -> RegisterUrlsAnswer:
+        """See :meth:`Gateway.register_urls`."""
+        return await self._driver.run(self._register_urls(response_type, version))
+
+    async def get(self, transaction: Identified) -> TransactionRecord:
+        """See :meth:`Gateway.get`."""
+        row = await self._driver.run(self.engine.store.get(_id(transaction)))
+        if row is None:
+            raise TransactionNotFound(f"there is no transaction {transaction}")
+        return row
+
+    async def process(self, callback_id: UUID) -> Verdict | None:
+        """See :meth:`Gateway.process`."""
+        return await self._driver.run(self.engine.process(callback_id))
+
+    async def recover(self, limit: int = 100) -> Recovered:
+        """See :meth:`Gateway.recover`; the spool is taken in by a synchronous gateway or worker."""
+        total = Recovered()
+        for _ in range(100):
+            done = await self._driver.run(recover(self.engine, limit))
+            total += done
+            if not done:
+                break
+        return total
+
+    async def reconcile(self, limit: int = 100) -> Reconciled:
+        """See :meth:`Gateway.reconcile`."""
+        return await self._driver.run(reconcile(self.engine, limit))
+
+    async def accept(self, callback_id: UUID, *, transaction: Identified | None = None) -> TransactionRecord:
+        """See :meth:`Gateway.accept`."""
+        owner = _id(transaction) if transaction is not None else None
+        return await self._driver.run(accept_conflict(self.engine, callback_id, owner))
+
+    async def dismiss(self, callback_id: UUID) -> None:
+        """See :meth:`Gateway.dismiss`."""
+        await self._driver.run(dismiss_conflict(self.engine, callback_id))
+
+    async def announce(self, transaction: Identified) -> TransactionRecord:
+        """See :meth:`Gateway.announce`."""
+        return await self._driver.run(self._announce(transaction))
+
+    async def replay(self, callback_id: UUID) -> Verdict | None:
+        """See :meth:`Gateway.replay`."""
+        return await self._driver.run(self._replay(callback_id))
+
+
+class _LazyClient:
+    """Makes the client, and imports httpx, when something is sent: who only receives callbacks needs neither."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Any = None
+
+    def send(self, operation: Any, *, account: str = "default") -> Any:
+        if self._client is None:
+            from mpesa_core.client import DarajaClient  # noqa: PLC0415 - see the class
+
+            self._client = DarajaClient(self._settings)
+        return self._client.send(operation, account=account)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+
+class _LazyAsyncClient:
+    """The same for coroutines."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: Any = None
+
+    def send(self, operation: Any, *, account: str = "default") -> Any:
+        if self._client is None:
+            from mpesa_core.client import AsyncDarajaClient  # noqa: PLC0415 - see the class
+
+            self._client = AsyncDarajaClient(self._settings)
+        return self._client.send(operation, account=account)

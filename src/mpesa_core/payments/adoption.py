@@ -1,0 +1,115 @@
+"""Which STK payment a C2B confirmation belongs to, if any.
+
+A short code with registered C2B URLs gets a confirmation for each STK payment too, with the same receipt and in either order.
+One receipt is one settlement, so a confirmation first looks for the STK transaction that it is the second report of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+
+from mpesa_core.payments.decide import Evidence
+from mpesa_core.payments.machine import OPEN, is_known
+from mpesa_core.payments.records import Status, TransactionRecord
+
+__all__ = ["Adopt", "Create", "Match", "Several", "Wait", "match", "phone_agrees", "plausible"]
+
+
+@attrs.frozen
+class Adopt:
+    """It is the second report of this STK payment."""
+
+    row: TransactionRecord
+
+
+@attrs.frozen
+class Wait:
+    """It may be an STK payment's whose own callback is still to come: look again at this time."""
+
+    until: datetime
+
+
+@attrs.frozen
+class Several:
+    """It may be any of these: a person has to say which."""
+
+    rows: tuple[TransactionRecord, ...]
+
+
+@attrs.frozen
+class Create:
+    """No STK payment has to do with it: the customer paid by himself."""
+
+
+Match = Adopt | Wait | Several | Create
+
+_LOOK_AGAIN: Final = timedelta(seconds=2)
+
+
+def plausible(
+    rows: Sequence[TransactionRecord], evidence: Evidence, occurred_at: datetime | None, *, stk_deadline: float
+) -> tuple[TransactionRecord, ...]:
+    """Those of the rows that the confirmation may belong to.
+
+    A row is out when it has a receipt, has failed for certain, or has another phone number (where that can be seen, through a
+    mask or by its hash). One that was given up is out too when the customer paid later than its prompt could have lived.
+
+    Args:
+        rows: STK transactions of the same short code, amount and reference, without a receipt.
+        evidence: the confirmation's.
+        occurred_at: when the customer paid, where it is said.
+        stk_deadline: seconds that an STK push may take.
+    """
+
+    def fits(row: TransactionRecord) -> bool:
+        if row.mpesa_receipt_number is not None or not phone_agrees(row.phone_number, evidence.phone_number):
+            return False
+        if row.status in OPEN or row.status == Status.SUCCESS:
+            return True
+        if is_known(row.status, row.settled_by):
+            return False
+        return occurred_at is None or occurred_at <= row.initiated_at + timedelta(seconds=stk_deadline + 600)
+
+    return tuple(row for row in rows if fits(row))
+
+
+def match(
+    rows: Sequence[TransactionRecord], *, unprocessed: bool, received_at: datetime, now: datetime, grace: float
+) -> Match:
+    """What to do with a confirmation whose receipt nobody has.
+
+    Args:
+        rows: the plausible ones.
+        unprocessed: one of them has a callback of its own that is not processed yet.
+        received_at: when the confirmation came.
+        now: the time.
+        grace: seconds that it may wait for the STK payment's own callback.
+    """
+    if not rows:
+        return Create()
+    end = received_at + timedelta(seconds=grace)
+    undecided = len(rows) > 1 or any(row.status in OPEN for row in rows)
+    if unprocessed or (undecided and now < end):
+        return Wait(min(now + _LOOK_AGAIN, end) if now < end else now + _LOOK_AGAIN)
+    return Adopt(rows[0]) if len(rows) == 1 else Several(tuple(rows))
+
+
+def phone_agrees(ours: str, said: str | None) -> bool:
+    """Whether a number as M-PESA shows it can be ours: in full, masked with ``*`` or spaces, or as a SHA-256 hash in hex."""
+    if not ours or not said:
+        return True
+    text = re.sub(r"\s+", "", said)
+    if re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        return hashlib.sha256(ours.encode()).hexdigest() == text.lower()
+    if re.fullmatch(r"[0-9]{10,13}", text):
+        return ours == text
+    head, star, tail = text.partition("*")
+    if star and re.fullmatch(r"[0-9]*\*+[0-9]*", text):
+        return ours.startswith(head) and ours.endswith(tail.replace("*", ""))
+    return True

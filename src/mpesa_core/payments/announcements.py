@@ -1,0 +1,71 @@
+"""Which signals a settlement fires, and with what arguments."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from mpesa_core.payments.machine import is_known
+from mpesa_core.payments.records import Status, TransactionRecord, TransactionType
+
+__all__ = ["Announcement", "announcements"]
+
+
+@attrs.frozen
+class Announcement:
+    """One signal to deliver.
+
+    Attributes:
+        signal: its name in :mod:`mpesa_core.signals`.
+        arguments: what the receivers get.
+    """
+
+    signal: str
+    arguments: dict[str, Any]
+
+
+_REASON_SIGNALS: Final = {
+    "cancelled": "payment_cancelled",
+    "expired": "payment_expired",
+    "denied": "payment_denied",
+}
+
+
+def announcements(
+    row: TransactionRecord, parent: TransactionRecord | None = None, reversal: TransactionRecord | None = None
+) -> list[Announcement]:
+    """The signals of a settled row's present generation, in order.
+
+    Args:
+        row: the transaction, settled.
+        parent: of a reversal, the original where it is ours.
+        reversal: of a REVERSED original, the reversal that completed it.
+    """
+    if row.status == Status.REVERSED:
+        return [Announcement("reversal_completed", {"transaction": row, "reversal": reversal})]
+    late = row.generation > 1
+    failure = {
+        "result_code": row.result_code if row.result_code is not None else row.result_code_text,
+        "result_desc": row.result_desc,
+        "outcome_known": is_known(row.status, row.settled_by),
+        "late": late,
+    }
+    succeeded = row.status == Status.SUCCESS
+    if row.transaction_type == TransactionType.REVERSAL:
+        original = parent if parent is not None else row
+        if not succeeded:
+            return [Announcement("reversal_failed", {"transaction": original, "reversal": row, **failure})]
+        if parent is None:
+            return [Announcement("reversal_completed", {"transaction": row, "reversal": row})]
+        return [Announcement("payment_refunded", {"transaction": parent, "refund": row, "amount": row.amount})]
+    if row.transaction_type == TransactionType.B2C:
+        if succeeded:
+            return [Announcement("payout_completed", {"transaction": row, "late": late})]
+        return [Announcement("payout_failed", {"transaction": row, **failure})]
+    if succeeded:
+        return [Announcement("payment_confirmed", {"transaction": row, "late": late})]
+    signals = [Announcement("payment_failed", {"transaction": row, **failure})]
+    if row.reason in _REASON_SIGNALS:
+        signals.append(Announcement(_REASON_SIGNALS[row.reason], {"transaction": row, **failure}))
+    return signals

@@ -1,0 +1,125 @@
+"""What a person does about a conflict: accept what it says, or dismiss it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import attrs
+
+from mpesa_core.daraja.callbacks import CallbackType, decode_callback
+from mpesa_core.errors import IllegalTransition, StorageBusy, TransactionNotFound
+from mpesa_core.payments.decide import Duplicate, Evidence, Settle, accept
+from mpesa_core.payments.records import CallbackRecord, Disposition, TransactionRecord
+from mpesa_core.settlement.effects import Procedure
+from mpesa_core.settlement.engine import Applied, Engine
+from mpesa_core.settlement.evidence import SPEAKS_OF, evidence_of
+
+__all__ = ["accept_conflict", "dismiss_conflict"]
+
+
+def accept_conflict(engine: Engine, callback_id: UUID, transaction_id: UUID | None = None) -> Procedure[TransactionRecord]:
+    """Settle a transaction by what a conflicting callback says, on a person's word.
+
+    Args:
+        engine: the engine.
+        callback_id: the callback in conflict.
+        transaction_id: the transaction that it is about; None for the one it was related to. A C2B confirmation that belongs to
+            none becomes a transaction of its own.
+
+    Returns:
+        The transaction as it is now; its other open conflicts are resolved with it.
+
+    Raises:
+        TransactionNotFound: no such conflict, or no transaction for it.
+        IllegalTransition: it cannot be accepted (a failure after a success), only dismissed.
+        DuplicateKey: its receipt belongs to another transaction.
+        StorageBusy: the transaction's last settlement is being announced; try again in a moment.
+    """
+    callback = yield from _conflict(engine, callback_id)
+    evidence, message = _evidence(callback)
+    owner = transaction_id or callback.related_transaction_id
+    if owner is None:
+        if callback.callback_type not in (CallbackType.C2B_CONFIRMATION, CallbackType.PULL):
+            raise TransactionNotFound(f"callback {callback_id} belongs to no transaction yet: say which one it is about")
+        verdict = yield from engine.create_c2b(message, evidence)
+        if not isinstance(verdict, Applied):
+            raise StorageBusy("somebody else recorded that payment at this moment; look again")
+        yield from _resolve(engine, callback, verdict.row.id)
+        yield from engine.announce(verdict.row)
+        return (yield from _read(engine, verdict.row.id))
+    while True:
+        row = yield from _read(engine, owner)
+        if isinstance(engine.decide(row, evidence), Duplicate):
+            changes: Mapping[str, Any] = {}
+        else:
+            decision = accept(row, evidence, engine.clock())
+            changes = decision.changes
+            if isinstance(decision, Settle):
+                if row.announce_until is not None:
+                    lapsed = yield from engine.claim_fence(row)
+                    if lapsed is None:
+                        raise StorageBusy(f"transaction {row.id} is being announced at this moment; try again")
+                    yield from engine.announce(lapsed)
+                    continue
+                changes = {**changes, **engine.fence()}
+        settled = yield from engine.store.change(row.id, row.version, {**changes, "conflicts": {}})
+        if settled is None:
+            continue
+        for entry in row.conflicts.values():
+            if entry.get("callback") and entry["callback"] != str(callback.id):
+                other = yield from engine.store.get_callback(UUID(entry["callback"]))
+                if other is not None:
+                    yield from _resolve(engine, other, row.id)
+        yield from _resolve(engine, callback, row.id)
+        if "announce_until" in changes:
+            yield from engine.announce(settled)
+        return (yield from _read(engine, row.id))
+
+
+def dismiss_conflict(engine: Engine, callback_id: UUID) -> Procedure[None]:
+    """Resolve a conflict without effect: the transaction stays as it is, and goes on by itself where it is open.
+
+    Raises:
+        TransactionNotFound: no such conflict.
+    """
+    callback = yield from _conflict(engine, callback_id)
+    owner = callback.related_transaction_id
+    while owner is not None:
+        row = yield from _read(engine, owner)
+        left = {key: entry for key, entry in row.conflicts.items() if entry.get("callback") != str(callback_id)}
+        if left == dict(row.conflicts):
+            break
+        if (yield from engine.store.change(row.id, row.version, {"conflicts": left})) is not None:
+            break
+    yield from _resolve(engine, callback, owner)
+
+
+def _conflict(engine: Engine, callback_id: UUID) -> Procedure[CallbackRecord]:
+    callback = yield from engine.store.get_callback(callback_id)
+    if callback is None or callback.disposition != Disposition.CONFLICT or callback.resolved_at is not None:
+        raise TransactionNotFound(f"there is no open conflict {callback_id}; `mpesa conflicts` lists them")
+    return callback
+
+
+def _evidence(callback: CallbackRecord) -> tuple[Evidence, Any]:
+    callback_type = CallbackType(callback.callback_type)
+    message = decode_callback(callback_type, callback.raw_bytes)
+    if callback_type not in SPEAKS_OF and callback_type not in (CallbackType.C2B_CONFIRMATION, CallbackType.PULL):
+        raise IllegalTransition(callback.callback_type, "settled")
+    return attrs.evolve(evidence_of(message, callback_type, callback.id), reference=None), message
+
+
+def _read(engine: Engine, transaction_id: UUID) -> Procedure[TransactionRecord]:
+    row = yield from engine.store.get(transaction_id)
+    if row is None:
+        raise TransactionNotFound(f"there is no transaction {transaction_id}")
+    return row
+
+
+def _resolve(engine: Engine, callback: CallbackRecord, transaction_id: UUID | None) -> Procedure[None]:
+    changes: dict[str, Any] = {"resolved_at": engine.clock()}
+    if transaction_id is not None:
+        changes["related_transaction_id"] = transaction_id
+    yield from engine.store.change_callback(callback.id, callback.next_attempt_at, changes)

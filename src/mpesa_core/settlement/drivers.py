@@ -1,0 +1,210 @@
+"""What runs a procedure: :class:`SyncDriver` and :class:`AsyncDriver`. A test's scheduler is the third."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from mpesa_core.daraja.callbacks import Callback
+from mpesa_core.daraja.operation import AnyOperation
+from mpesa_core.errors import StorageBusy, StorageError
+from mpesa_core.payments.records import TransactionRecord
+from mpesa_core.repository.protocol import AsyncRepository, Repository
+from mpesa_core.settlement.effects import Deliver, Effect, Procedure, ResolveC2B, Send, StoreCall
+from mpesa_core.settlement.lease import LeaseKeeper, renewed
+from mpesa_core.signals import Bus
+
+__all__ = ["AsyncDriver", "AsyncSender", "ResolveHook", "Sender", "SyncDriver"]
+
+T = TypeVar("T")
+
+_BUSY_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between the tries of a store that refused and changed nothing: ten tries in about 1.6 s."""
+
+ResolveHook = Callable[[Callback], Mapping[str, Any]]
+"""The host's ``resolve_c2b``: a C2B confirmation to the host's own fields of its transaction."""
+
+
+class Sender(Protocol):
+    """What sends an operation: :class:`~mpesa_core.client.DarajaClient`."""
+
+    def send(self, operation: AnyOperation, *, account: str = "default") -> Any: ...
+
+
+class AsyncSender(Protocol):
+    """What sends an operation: :class:`~mpesa_core.client.AsyncDarajaClient`."""
+
+    def send(self, operation: AnyOperation, *, account: str = "default") -> Awaitable[Any]: ...
+
+
+class SyncDriver:
+    """Runs procedures one effect at a time in the calling thread; may be used by many threads at once.
+
+    Args:
+        repository: the store.
+        client: what sends.
+        bus: what delivers signals.
+        resolve_c2b: the host's hook, or None.
+        clock: the time, for leases.
+        announce_lease: seconds.
+        sleep: between the tries of a busy store.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        client: Sender,
+        bus: Bus,
+        *,
+        resolve_c2b: ResolveHook | None,
+        clock: Callable[[], datetime],
+        announce_lease: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._repository = repository
+        self._client = client
+        self._bus = bus
+        self._resolve_c2b = resolve_c2b
+        self._keeper = LeaseKeeper(repository, clock, announce_lease)
+        self._sleep = sleep
+
+    def run(self, procedure: Procedure[T]) -> T:
+        """Run a procedure to its end and return what it returns, or raise what it raises."""
+        try:
+            effect = next(procedure)
+            while True:
+                try:
+                    result = self.perform(effect)
+                except Exception as error:  # noqa: BLE001 - the procedure decides what an error means
+                    effect = procedure.throw(error)
+                else:
+                    effect = procedure.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    def perform(self, effect: Effect) -> Any:
+        """Do what one effect asks."""
+        match effect:
+            case StoreCall(operation=name, arguments=arguments, keywords=keywords):
+                return self._call(getattr(self._repository, name), arguments, keywords)
+            case Send(operation=operation, account=account):
+                return self._client.send(operation, account=account)
+            case Deliver(signal=signal, arguments=arguments, transaction=row):
+                with self._keeper.keep(row):
+                    return self._bus.deliver(signal, arguments)
+            case ResolveC2B(callback=callback):
+                return self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
+
+    def _call(self, method: Callable[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+        for pause in _BUSY_PAUSES:
+            try:
+                return method(*arguments, **keywords)
+            except StorageBusy:
+                self._sleep(pause)
+        return method(*arguments, **keywords)
+
+
+class AsyncDriver:
+    """Runs procedures inside an event loop. A repository without coroutines is called in a thread.
+
+    Args:
+        repository: the store, synchronous or asynchronous.
+        client: what sends.
+        bus: what delivers signals.
+        resolve_c2b: the host's hook, plain or a coroutine function, or None.
+        clock: the time, for leases.
+        announce_lease: seconds.
+        sleep: between the tries of a busy store.
+    """
+
+    def __init__(
+        self,
+        repository: Repository | AsyncRepository,
+        client: AsyncSender,
+        bus: Bus,
+        *,
+        resolve_c2b: Callable[[Callback], Any] | None,
+        clock: Callable[[], datetime],
+        announce_lease: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._repository = repository
+        self._client = client
+        self._bus = bus
+        self._resolve_c2b = resolve_c2b
+        self._clock = clock
+        self._announce_lease = announce_lease
+        self._sleep = sleep
+
+    async def run(self, procedure: Procedure[T]) -> T:
+        """Run a procedure to its end and return what it returns, or raise what it raises."""
+        try:
+            effect = next(procedure)
+            while True:
+                try:
+                    result = await self.perform(effect)
+                except Exception as error:  # noqa: BLE001 - the procedure decides what an error means
+                    effect = procedure.throw(error)
+                else:
+                    effect = procedure.send(result)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def perform(self, effect: Effect) -> Any:
+        """Do what one effect asks."""
+        match effect:
+            case StoreCall(operation=name, arguments=arguments, keywords=keywords):
+                return await self._call(name, arguments, keywords)
+            case Send(operation=operation, account=account):
+                return await self._client.send(operation, account=account)
+            case Deliver(signal=signal, arguments=arguments, transaction=row):
+                async with self._kept(row):
+                    return await self._bus.adeliver(signal, arguments)
+            case ResolveC2B(callback=callback):
+                found = self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
+                return await found if inspect.isawaitable(found) else found
+
+    async def _call(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+        method = getattr(self._repository, name)
+        for pause in _BUSY_PAUSES:
+            try:
+                return await _in_its_way(method, arguments, keywords)
+            except StorageBusy:
+                await self._sleep(pause)
+        return await _in_its_way(method, arguments, keywords)
+
+    @contextlib.asynccontextmanager
+    async def _kept(self, row: TransactionRecord | None) -> AsyncIterator[None]:
+        if row is None or row.announce_until is None:
+            yield
+            return
+        keeper = asyncio.ensure_future(self._keep(row))
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+
+    async def _keep(self, row: TransactionRecord) -> None:
+        while True:
+            await asyncio.sleep(self._announce_lease / 3)
+            with contextlib.suppress(StorageError):  # the next third tries again; a lost lease costs a second signal
+                fresh = await self._call("get", (row.id,), {})
+                changes = renewed(fresh, row.generation, self._clock(), self._announce_lease)
+                if changes is not None:
+                    await self._call("change", (fresh.id, fresh.version, changes), {})
+
+
+async def _in_its_way(method: Callable[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
+    if inspect.iscoroutinefunction(method):
+        return await method(*arguments, **keywords)
+    result = await asyncio.to_thread(method, *arguments, **keywords)
+    return await result if inspect.isawaitable(result) else result

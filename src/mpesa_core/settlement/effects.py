@@ -1,0 +1,140 @@
+"""What a procedure asks its driver to do, one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+import attrs
+
+from mpesa_core.daraja.callbacks import Callback
+from mpesa_core.daraja.operation import AnyOperation
+from mpesa_core.payments.records import (
+    CallbackDraft,
+    CallbackRecord,
+    Key,
+    Sweep,
+    TransactionDraft,
+    TransactionRecord,
+)
+
+__all__ = ["Deliver", "Effect", "Procedure", "ResolveC2B", "Send", "Store", "StoreCall", "deliver", "resolve_c2b", "send"]
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class StoreCall:
+    """One repository operation."""
+
+    operation: str
+    arguments: tuple[Any, ...] = attrs.field(factory=tuple, repr=False)
+    keywords: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class Send:
+    """One call to Daraja on an account; the result is its answer, or the error is raised into the procedure."""
+
+    operation: AnyOperation
+    account: str
+
+
+@attrs.frozen
+class Deliver:
+    """One signal to its receivers; nothing that they raise comes back."""
+
+    signal: str
+    arguments: Mapping[str, Any] = attrs.field(repr=False)
+    transaction: TransactionRecord | None = None
+    """Whose lease is renewed while the receivers run, if any."""
+
+
+@attrs.frozen
+class ResolveC2B:
+    """Ask the host for its own fields of a C2B payment that nobody initiated."""
+
+    callback: Callback
+
+
+Effect = StoreCall | Send | Deliver | ResolveC2B
+Procedure = Generator[Effect, Any, T]
+
+
+class Store:
+    """The repository's operations as typed steps of a procedure. See :class:`mpesa_core.repository.protocol.Repository`."""
+
+    def add_callback(self, draft: CallbackDraft) -> Procedure[UUID]:
+        result: UUID = yield StoreCall("add_callback", (draft,))
+        return result
+
+    def get_callback(self, callback_id: UUID) -> Procedure[CallbackRecord | None]:
+        result: CallbackRecord | None = yield StoreCall("get_callback", (callback_id,))
+        return result
+
+    def change_callback(
+        self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
+    ) -> Procedure[bool]:
+        result: bool = yield StoreCall("change_callback", (callback_id, expected_next_attempt, changes))
+        return result
+
+    def due_callbacks(self, now: datetime, limit: int) -> Procedure[Sequence[CallbackRecord]]:
+        result: Sequence[CallbackRecord] = yield StoreCall("due_callbacks", (now, limit))
+        return result
+
+    def open_callbacks(
+        self, *, token: str | None = None, correlation_ids: Sequence[str] = ()
+    ) -> Procedure[Sequence[CallbackRecord]]:
+        result: Sequence[CallbackRecord] = yield StoreCall(
+            "open_callbacks", (), {"token": token, "correlation_ids": correlation_ids}
+        )
+        return result
+
+    def add(self, draft: TransactionDraft) -> Procedure[TransactionRecord]:
+        result: TransactionRecord = yield StoreCall("add", (draft,))
+        return result
+
+    def get(self, transaction_id: UUID) -> Procedure[TransactionRecord | None]:
+        result: TransactionRecord | None = yield StoreCall("get", (transaction_id,))
+        return result
+
+    def find(self, key: Key, value: str | tuple[str, str]) -> Procedure[TransactionRecord | None]:
+        result: TransactionRecord | None = yield StoreCall("find", (key, value))
+        return result
+
+    def change(
+        self, transaction_id: UUID, version: int, changes: Mapping[str, Any]
+    ) -> Procedure[TransactionRecord | None]:
+        result: TransactionRecord | None = yield StoreCall("change", (transaction_id, version, changes))
+        return result
+
+    def due(self, sweep: Sweep, now: datetime, limit: int) -> Procedure[Sequence[TransactionRecord]]:
+        result: Sequence[TransactionRecord] = yield StoreCall("due", (sweep, now, limit))
+        return result
+
+    def candidates(
+        self, short_code: str, amount: Decimal, reference: str | None
+    ) -> Procedure[Sequence[TransactionRecord]]:
+        result: Sequence[TransactionRecord] = yield StoreCall("candidates", (short_code, amount, reference))
+        return result
+
+
+def send(operation: AnyOperation, account: str) -> Procedure[Any]:
+    """Call Daraja."""
+    return (yield Send(operation, account))
+
+
+def deliver(
+    signal: str, arguments: Mapping[str, Any], transaction: TransactionRecord | None = None
+) -> Procedure[None]:
+    """Deliver a signal."""
+    yield Deliver(signal, arguments, transaction)
+
+
+def resolve_c2b(callback: Callback) -> Procedure[Mapping[str, Any]]:
+    """Ask the host for its fields."""
+    result: Mapping[str, Any] = yield ResolveC2B(callback)
+    return result

@@ -1,0 +1,663 @@
+"""The settlement engine: from a recorded callback to a settled transaction and its signal, exactly once.
+
+::
+
+    claim -> decode -> find the transaction -> decide -> settle -> close -> announce -> mark
+
+Each step is one atomic repository operation, and any of them may be the last one before the process dies. What makes that safe:
+
+- a callback is *claimed* by moving its next attempt into the future; if the worker dies, the attempt comes due again;
+- a settlement is one compare-and-set, which also sets the announcer's lease (the *fence*): who wins it announces, nobody else;
+- nothing settles while the fence is up, so no signal is overwritten; a lapsed fence is claimed and announced first;
+- the fence is *marked* down only after the signals went out, and the mark names the generation;
+- a conflict stands on the transaction's own row before it is announced.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import attrs
+
+from mpesa_core.daraja.callbacks import BalanceCallback, Callback, CallbackType, Unreadable, decode_callback
+from mpesa_core.daraja.codes import Outcome
+from mpesa_core.errors import DuplicateKey, StorageError
+from mpesa_core.outline import outline
+from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, match, plausible
+from mpesa_core.payments.announcements import announcements
+from mpesa_core.payments.decide import (
+    AskNow,
+    Conflict,
+    Decision,
+    Duplicate,
+    Enrich,
+    Evidence,
+    Ignore,
+    Postpone,
+    Settle,
+    decide,
+)
+from mpesa_core.payments.machine import OPEN, Source, is_known
+from mpesa_core.payments.records import (
+    CallbackRecord,
+    Disposition,
+    Key,
+    Status,
+    TransactionDraft,
+    TransactionRecord,
+    TransactionType,
+)
+from mpesa_core.payments.schedule import backoff, next_check
+from mpesa_core.settings import Settings
+from mpesa_core.settlement.effects import Procedure, Store, deliver, resolve_c2b
+from mpesa_core.settlement.evidence import SPEAKS_OF, evidence_of
+from mpesa_core.settlement.questions import Questions
+from mpesa_core.values import redact
+
+__all__ = ["C2B_NAMESPACE", "Applied", "Closed", "Engine", "Postponed", "Verdict"]
+
+_log = logging.getLogger("mpesa_core.settlement")
+
+C2B_NAMESPACE: Final = UUID("6f1c2f0e-8a55-4a1e-9f0c-2b7f5b9d5c20")
+"""A C2B payment that nobody initiated gets the id ``uuid5(C2B_NAMESPACE, "short code:receipt")``, in every worker the same."""
+
+
+@attrs.frozen
+class Applied:
+    """The evidence is in the row.
+
+    Attributes:
+        row: as it is now.
+        announce: this worker won the settlement and has to announce it.
+    """
+
+    row: TransactionRecord
+    announce: bool = False
+
+
+@attrs.frozen
+class Closed:
+    """Nothing more is to be done about the callback.
+
+    Attributes:
+        disposition: what became of it.
+        row: the transaction that it is about, if any.
+        error: why, where it could not be used.
+    """
+
+    disposition: Disposition
+    row: TransactionRecord | None = None
+    error: str | None = None
+
+
+@attrs.frozen
+class Postponed:
+    """Not now.
+
+    Attributes:
+        until: when to look again.
+        unmatched: no transaction was found for it.
+        error: why, where something failed.
+    """
+
+    until: datetime
+    unmatched: bool = False
+    error: str | None = None
+
+
+Verdict = Applied | Closed | Postponed
+
+
+class Engine:
+    """The procedures of settlement. Without state: everything that is remembered is in the repository.
+
+    Args:
+        settings: leases, deadlines and options.
+        clock: the time, aware, in UTC.
+        new_id: makes the ids of recorded answers.
+    """
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime], new_id: Callable[[], UUID]) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.store = Store()
+        self.questions = Questions(settings, clock, new_id)
+
+    # -- one callback ----------------------------------------------------------------------------------------------
+
+    def process(self, callback_id: UUID) -> Procedure[Verdict | None]:
+        """Process one recorded callback, if it is open and due and nobody else has claimed it.
+
+        Returns:
+            What became of it; None when it was not ours to take.
+        """
+        callback = yield from self.store.get_callback(callback_id)
+        if callback is None or callback.next_attempt_at is None or callback.next_attempt_at > self.clock():
+            return None
+        lease = yield from self._claim(callback)
+        if lease is None:
+            return None
+        try:
+            verdict = yield from self._work(callback)
+        except StorageError:
+            raise  # it stays claimed; when the lease lapses it is taken up again
+        except Exception as error:
+            _log.error("Callback %s could not be processed: %s", callback.id, outline(error))
+            verdict = self._put_back(callback, outline(error))
+        yield from self._finish(callback, lease, verdict)
+        return verdict
+
+    def _claim(self, callback: CallbackRecord) -> Procedure[datetime | None]:
+        lease = self.clock() + timedelta(seconds=self.settings.callback_lease)
+        won = yield from self.store.change_callback(
+            callback.id, callback.next_attempt_at, {"next_attempt_at": lease, "attempts": callback.attempts + 1}
+        )
+        return lease if won else None
+
+    def _work(self, callback: CallbackRecord) -> Procedure[Verdict]:
+        try:
+            callback_type = CallbackType(callback.callback_type)
+        except ValueError:
+            return Closed(Disposition.UNREADABLE, error=f"unknown callback type {callback.callback_type!r}")
+        message = decode_callback(callback_type, callback.raw_bytes)
+        if isinstance(message, Unreadable):
+            return Closed(Disposition.UNREADABLE, error=message.problem or "it could not be read")
+        if isinstance(message, BalanceCallback):
+            yield from deliver(
+                "balance_received", {"raw_payload": message.raw, "balances": message.balances, "callback": callback}
+            )
+            return Closed(Disposition.APPLIED)
+        if callback_type in (CallbackType.C2B_CONFIRMATION, CallbackType.PULL):
+            return (yield from self._confirmation(callback, message, callback_type))
+        if callback_type not in SPEAKS_OF:
+            return Closed(Disposition.APPLIED)
+        evidence = evidence_of(message, callback_type, callback.id)
+
+        def find() -> Procedure[TransactionRecord | None]:
+            return (yield from self._find(callback, evidence, SPEAKS_OF[callback_type]))
+
+        return (yield from self.apply(find, evidence, callback))
+
+    def _finish(self, callback: CallbackRecord, lease: datetime, verdict: Verdict) -> Procedure[None]:
+        if isinstance(verdict, Postponed):
+            if self._is_too_old(callback):
+                problem = verdict.error or "It matched no transaction for too long."
+                yield from self._announce_conflict(None, callback, problem)
+                verdict = Closed(Disposition.CONFLICT, error=problem)
+            else:
+                changes: dict[str, Any] = {"next_attempt_at": verdict.until, "error": verdict.error}
+                if verdict.unmatched:
+                    changes["disposition"] = Disposition.UNMATCHED
+                yield from self.store.change_callback(callback.id, lease, changes)
+                return
+        closed = Closed(Disposition.APPLIED, verdict.row) if isinstance(verdict, Applied) else verdict
+        yield from deliver("callback_received", {"callback": callback, "disposition": closed.disposition})
+        yield from self.store.change_callback(
+            callback.id,
+            lease,
+            {
+                "next_attempt_at": None,
+                "processed": True,
+                "disposition": closed.disposition,
+                "error": closed.error,
+                "related_transaction_id": closed.row.id if closed.row is not None else None,
+            },
+        )
+        if isinstance(verdict, Applied) and verdict.announce:
+            yield from self.announce(verdict.row)
+
+    def _is_too_old(self, callback: CallbackRecord) -> bool:
+        return self.clock() - callback.received_at >= timedelta(seconds=self.settings.unmatched_after)
+
+    def _put_back(self, callback: CallbackRecord, error: str | None = None, *, unmatched: bool = False) -> Postponed:
+        return Postponed(self.clock() + backoff(callback.attempts, longest=300.0), unmatched=unmatched, error=error)
+
+    # -- evidence and its transaction ------------------------------------------------------------------------------
+
+    def _find(
+        self, callback: CallbackRecord, evidence: Evidence, types: set[TransactionType]
+    ) -> Procedure[TransactionRecord | None]:
+        keys = [
+            (Key.CALLBACK_TOKEN, callback.token),
+            (Key.CHECKOUT_REQUEST_ID, evidence.checkout_request_id),
+            (Key.CONVERSATION_ID, evidence.conversation_id),
+            (Key.ORIGINATOR_CONVERSATION_ID, evidence.originator_conversation_id),
+        ]
+        for key, value in keys:
+            if value:
+                row = yield from self.store.find(key, value)
+                if row is not None and row.transaction_type in types:
+                    return row
+        return None
+
+    def apply(
+        self,
+        find: Callable[[], Procedure[TransactionRecord | None]],
+        evidence: Evidence,
+        callback: CallbackRecord | None,
+    ) -> Procedure[Verdict]:
+        """Decide and carry out, reading again as often as somebody else is first.
+
+        Args:
+            find: reads the transaction; called anew for each try.
+            evidence: what is said.
+            callback: the recorded callback that says it; None for a deadline, a refusal, or what was provably not sent.
+        """
+        while True:
+            row = yield from find()
+            if row is None:
+                return self._put_back(callback, unmatched=True) if callback else Closed(Disposition.UNMATCHED)
+            decision = self.decide(row, evidence)
+            verdict = yield from self._carry_out(row, decision, evidence, callback)
+            if verdict is not None:
+                return verdict
+
+    def decide(self, row: TransactionRecord, evidence: Evidence) -> Decision:
+        """The decision, with the host's option for queue-timeout notices."""
+        return decide(row, evidence, self.clock(), on_queue_timeout=self.settings.on_queue_timeout)
+
+    def _carry_out(
+        self, row: TransactionRecord, decision: Decision, evidence: Evidence, callback: CallbackRecord | None
+    ) -> Procedure[Verdict | None]:
+        """Carry out a decision; None means that somebody else was first: read again."""
+        now = self.clock()
+        match decision:
+            case Duplicate() | Ignore():
+                return Closed(Disposition.DUPLICATE, row)
+            case Conflict():
+                return (yield from self._conflict(row, decision, callback))
+            case Postpone(until=until):
+                if until <= now:
+                    lapsed = yield from self.claim_fence(row)
+                    if lapsed is not None:
+                        yield from self.announce(lapsed)
+                    return None
+                return Postponed(min(until, now + backoff(callback.attempts if callback else 0, longest=300.0)))
+            case AskNow(review=review):
+                if row.next_check_at is None or row.next_check_at > now:
+                    changed = yield from self.store.change(row.id, row.version, {"next_check_at": now})
+                    if changed is None:
+                        return None
+                if review:
+                    problem = f"Nobody has documented the code {evidence.code_text or '(none)'}; M-PESA is asked about it."
+                    yield from self._announce_conflict(row, callback, problem)
+                    return Closed(Disposition.CONFLICT, row, problem)
+                return Applied(row)
+            case Enrich(changes=changes):
+                return (yield from self._settle(row, changes, evidence, callback, fenced=False))
+            case Settle(status=status):
+                if self.settings.verify_before_settle and callback is not None and _needs_proof(row, status, evidence):
+                    return (yield from self._verify(row, evidence, callback))
+                changes = self._with_schedule(row, decision)
+                return (yield from self._settle(row, changes, evidence, callback, fenced=True))
+
+    def _verify(
+        self, row: TransactionRecord, evidence: Evidence, callback: CallbackRecord
+    ) -> Procedure[Verdict | None]:
+        """Ask M-PESA itself before a callback's success settles; its answer settles, and the callback then enriches."""
+        if row.status not in OPEN and row.settled_by == Source.QUERY:
+            denied = Conflict(evidence.says, "A callback says that it succeeded, and M-PESA, when asked, that it did not.")
+            return (yield from self._conflict(row, denied, callback))
+        answer = yield from self.questions.ask(row)
+        if answer is not None:
+            yield from self.process(answer)
+            fresh = yield from self.store.get(row.id)
+            if fresh is not None and fresh.version != row.version:
+                return None
+        return self._put_back(callback)
+
+    def _with_schedule(self, row: TransactionRecord, decision: Settle) -> Mapping[str, Any]:
+        if "next_check_at" in decision.changes:
+            return decision.changes
+        settled = _View(row, decision.changes)
+        due = next_check(settled, self.settings, self.clock(), checks=row.checks)
+        return {**decision.changes, "next_check_at": due}
+
+    def _settle(
+        self,
+        row: TransactionRecord,
+        changes: Mapping[str, Any],
+        evidence: Evidence,
+        callback: CallbackRecord | None,
+        *,
+        fenced: bool,
+    ) -> Procedure[Verdict | None]:
+        fence = self.fence() if fenced else {}
+        try:
+            settled = yield from self.store.change(row.id, row.version, {**changes, **fence})
+        except DuplicateKey as error:
+            taken = Conflict(f"{error.key}:{evidence.says}", f"Its {error.key} belongs to transaction {error.owner}.")
+            return (yield from self._conflict(row, taken, callback))
+        return Applied(settled, announce=fenced) if settled is not None else None
+
+    def fence(self) -> dict[str, Any]:
+        """The fields of the announcer's lease, from now."""
+        return {
+            "announce_until": self.clock() + timedelta(seconds=self.settings.announce_lease),
+            "idempotency_locked": True,
+        }
+
+    def _conflict(
+        self, row: TransactionRecord, conflict: Conflict, callback: CallbackRecord | None
+    ) -> Procedure[Verdict | None]:
+        """Keep a contradiction on the transaction's own row, then announce it."""
+        ours = str(callback.id) if callback is not None else None
+        known = row.conflicts.get(conflict.fingerprint)
+        if known is not None and known.get("callback") != ours:
+            return Closed(Disposition.DUPLICATE, row)
+        if known is None:
+            entry = {"callback": ours, "problem": conflict.problem, "at": self.clock().isoformat()}
+            marked = yield from self.store.change(
+                row.id, row.version, {"conflicts": {**row.conflicts, conflict.fingerprint: entry}}
+            )
+            if marked is None:
+                return None
+            row = marked
+        yield from self._announce_conflict(row, callback, conflict.problem)
+        return Closed(Disposition.CONFLICT, row, conflict.problem)
+
+    def keep_conflict(self, row: TransactionRecord, conflict: Conflict) -> Procedure[None]:
+        """Keep a contradiction that no callback brought."""
+        fresh: TransactionRecord | None = row
+        while fresh is not None and (yield from self._conflict(fresh, conflict, None)) is None:
+            fresh = yield from self.store.get(row.id)
+
+    def _announce_conflict(
+        self, row: TransactionRecord | None, callback: CallbackRecord | None, problem: str
+    ) -> Procedure[None]:
+        _log.warning("Conflict on transaction %s: %s", row.id if row is not None else "(none)", redact(problem))
+        yield from deliver(
+            "settlement_conflict", {"transaction": row, "callback": callback, "problem": problem}, transaction=None
+        )
+
+    # -- C2B -------------------------------------------------------------------------------------------------------
+
+    def _confirmation(
+        self, callback: CallbackRecord, message: Callback, callback_type: CallbackType
+    ) -> Procedure[Verdict]:
+        """A payment that M-PESA reports by its receipt: known already, an STK payment's second report, or a new one."""
+        evidence = evidence_of(message, callback_type, callback.id)
+        short_code, receipt, amount = evidence.short_code, evidence.receipt, evidence.amount
+        if not short_code or not receipt or amount is None:
+            return Closed(Disposition.UNREADABLE, error="a confirmation needs a short code, a receipt and an amount")
+
+        def by_receipt() -> Procedure[TransactionRecord | None]:
+            return (yield from self.store.find(Key.RECEIPT, (short_code, receipt)))
+
+        while True:
+            if (yield from by_receipt()) is not None:
+                return (yield from self.apply(by_receipt, evidence, callback))
+            rows = yield from self.store.candidates(short_code, amount, evidence.reference or None)
+            rows = plausible(rows, evidence, message.occurred_at, stk_deadline=self.settings.stk_deadline)
+            verdict = yield from self._match(callback, message, evidence, rows)
+            if verdict is not None:
+                return verdict
+
+    def _match(
+        self, callback: CallbackRecord, message: Callback, evidence: Evidence, rows: Sequence[TransactionRecord]
+    ) -> Procedure[Verdict | None]:
+        unprocessed = yield from self._has_open_callbacks(rows)
+        found = match(
+            rows,
+            unprocessed=unprocessed,
+            received_at=callback.received_at,
+            now=self.clock(),
+            grace=self.settings.adoption_grace,
+        )
+        match found:
+            case Wait(until=until):
+                return Postponed(until)
+            case Adopt(row=row):
+                # The customer's typing is no contradiction of what we asked for: only the receipt and amount are proof.
+                proof = attrs.evolve(evidence, reference=None)
+                return (yield from self._carry_out(row, self.decide(row, proof), proof, callback))
+            case Several(rows=several):
+                problem = f"The receipt {evidence.receipt} may belong to any of {len(several)} STK payments."
+                for row in several:
+                    fresh: TransactionRecord | None = row
+                    while fresh is not None:
+                        entry = Conflict(f"several:{evidence.receipt}", problem)
+                        if (yield from self._mark_conflict(fresh, entry, callback)) is not None:
+                            break
+                        fresh = yield from self.store.get(row.id)
+                yield from self._announce_conflict(several[0], callback, problem)
+                return Closed(Disposition.CONFLICT, None, problem)
+            case Create():
+                return (yield from self.create_c2b(message, evidence))
+
+    def _mark_conflict(
+        self, row: TransactionRecord, conflict: Conflict, callback: CallbackRecord
+    ) -> Procedure[TransactionRecord | None]:
+        if conflict.fingerprint in row.conflicts:
+            return row
+        entry = {"callback": str(callback.id), "problem": conflict.problem, "at": self.clock().isoformat()}
+        return (
+            yield from self.store.change(
+                row.id, row.version, {"conflicts": {**row.conflicts, conflict.fingerprint: entry}}
+            )
+        )
+
+    def _has_open_callbacks(self, rows: Sequence[TransactionRecord]) -> Procedure[bool]:
+        for row in rows:
+            if (yield from self.open_callbacks(row)):
+                return True
+        return False
+
+    def open_callbacks(self, row: TransactionRecord) -> Procedure[Sequence[CallbackRecord]]:
+        """The callbacks of a transaction that are recorded and not closed."""
+        identifiers = (row.checkout_request_id, row.conversation_id, row.originator_conversation_id)
+        return (
+            yield from self.store.open_callbacks(
+                token=row.callback_token, correlation_ids=[identifier for identifier in identifiers if identifier]
+            )
+        )
+
+    def create_c2b(self, message: Callback, evidence: Evidence) -> Procedure[Verdict | None]:
+        """Record a C2B payment that nobody initiated: settled, fenced and with its receipt in one operation.
+
+        Returns:
+            None when somebody else recorded its receipt first: match again.
+        """
+        now = self.clock()
+        host = yield from resolve_c2b(message)
+        draft = TransactionDraft(
+            id=uuid5(C2B_NAMESPACE, f"{evidence.short_code}:{evidence.receipt}"),
+            transaction_type=TransactionType.C2B,
+            status=Status.SUCCESS,
+            account=self._account_of(evidence.short_code or ""),
+            short_code=evidence.short_code or "",
+            mpesa_receipt_number=evidence.receipt,
+            phone_number=evidence.phone_number or "",
+            amount=evidence.amount or message.amount or 0,  # type: ignore[arg-type]
+            account_reference=evidence.reference or "",
+            result_code=0,
+            result_code_text="0",
+            result_desc=evidence.description,
+            raw_callback_payload=evidence.raw,
+            initiated_at=now,
+            settled_at=now,
+            settled_by=evidence.source,
+            confirmed_at=now,
+            generation=1,
+            host=dict(host or {}),
+            **self.fence(),
+        )
+        try:
+            row = yield from self.store.add(draft)
+        except DuplicateKey:
+            return None
+        return Applied(row, announce=True)
+
+    def _account_of(self, short_code: str) -> str:
+        for name in self.settings.account_names:
+            account = self.settings.account(name)
+            if short_code in (account.short_code, account.till_number):
+                return name
+        return "default"
+
+    # -- announcing ------------------------------------------------------------------------------------------------
+
+    def claim_fence(self, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
+        """Take over the announcement of a settlement whose announcer's lease has lapsed; None if somebody else did."""
+        if row.announce_until is None or row.announce_until > self.clock():
+            return None
+        return (
+            yield from self.store.change(row.id, row.version, self.fence())
+        )
+
+    def announce(self, row: TransactionRecord) -> Procedure[bool]:
+        """Fire the signals of a settlement that this worker has the fence of, then mark it announced.
+
+        Returns:
+            False when it has to wait (a reversal whose original is being announced); the fence stays up and lapses.
+        """
+        parent = None
+        if row.transaction_type == TransactionType.REVERSAL and row.parent_id is not None:
+            parent, ready = yield from self._carry_to_parent(row)
+            if not ready:
+                return False
+        yield from self.fire(row, parent)
+        yield from self._mark(row)
+        return True
+
+    def fire(self, row: TransactionRecord, parent: TransactionRecord | None = None) -> Procedure[None]:
+        """Deliver the signals of a settled transaction's present generation."""
+        reversal = None
+        if row.status == Status.REVERSED:
+            children = yield from self._successful_reversals(row)
+            reversal = children[-1] if children else None
+        for announcement in announcements(row, parent, reversal):
+            yield from deliver(announcement.signal, announcement.arguments, transaction=row)
+
+    def _mark(self, row: TransactionRecord) -> Procedure[None]:
+        current: TransactionRecord | None = row
+        while current is not None and current.generation == row.generation and current.announce_until is not None:
+            marked = yield from self.store.change(
+                current.id, current.version, {"announce_until": None, "idempotency_locked": False}
+            )
+            if marked is not None:
+                return
+            current = yield from self.store.get(row.id)
+
+    # -- a reversal and its original -------------------------------------------------------------------------------
+
+    def _carry_to_parent(self, child: TransactionRecord) -> Procedure[tuple[TransactionRecord | None, bool]]:
+        """Let the original know what became of its reversal: keep or release what was reserved, and reverse it when all is back.
+
+        Returns:
+            The original, and whether the reversal may be announced now.
+        """
+        assert child.parent_id is not None
+        key, amount = str(child.id), str(child.amount)
+        while True:
+            parent = yield from self.store.get(child.parent_id)
+            if parent is None:
+                return None, True
+            reserved = dict(parent.reserved)
+            changes: dict[str, Any] = {}
+            if child.status == Status.SUCCESS:
+                reserved[key] = amount
+            elif is_known(child.status, child.settled_by):
+                reserved.pop(key, None)
+            if reserved != dict(parent.reserved):
+                changes["reserved"] = reserved
+            if child.status == Status.SUCCESS and parent.status == Status.SUCCESS:
+                children = yield from self._successful_reversals(_View(parent, {"reserved": reserved}))
+                if sum(each.amount for each in children) >= parent.amount:
+                    if parent.announce_until is not None:
+                        lapsed = yield from self.claim_fence(parent)
+                        if lapsed is not None:
+                            yield from self.announce(lapsed)
+                            continue
+                        return parent, False
+                    changes |= {
+                        "status": Status.REVERSED,
+                        "settled_by": Source.REVERSAL,
+                        "generation": parent.generation + 1,
+                        "next_check_at": None,
+                        **self.fence(),
+                    }
+            if not changes:
+                return parent, True
+            changed = yield from self.store.change(parent.id, parent.version, changes)
+            if changed is not None:
+                if "status" in changes:
+                    yield from self.announce(changed)
+                return changed, True
+
+    def _successful_reversals(self, parent: TransactionRecord) -> Procedure[list[TransactionRecord]]:
+        children = []
+        for key in parent.reserved:
+            child = yield from self.store.get(UUID(key))
+            if child is not None and child.status == Status.SUCCESS:
+                children.append(child)
+        return sorted(children, key=lambda each: (each.settled_at or each.initiated_at, str(each.id)))
+
+    # -- what nobody else says -------------------------------------------------------------------------------------
+
+    def conclude(self, transaction_id: UUID, evidence: Evidence) -> Procedure[TransactionRecord | None]:
+        """Settle a transaction on our own account: a deadline, a refusal, or what was provably not sent.
+
+        Returns:
+            The transaction as it is now.
+        """
+
+        def find() -> Procedure[TransactionRecord | None]:
+            return (yield from self.store.get(transaction_id))
+
+        verdict = yield from self.apply(find, evidence, None)
+        if isinstance(verdict, Applied) and verdict.announce:
+            yield from self.announce(verdict.row)
+        return (yield from self.store.get(transaction_id))
+
+    def expire(self, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
+        """Conclude that time ran out, unless a callback of the transaction is still to be processed."""
+        if row.status not in OPEN or (yield from self.open_callbacks(row)):
+            return row
+        evidence = Evidence(
+            source=Source.DEADLINE,
+            outcome=Outcome.EXPIRED,
+            description="No outcome before the deadline; M-PESA may still report one.",
+            reason="expired",
+        )
+        return (yield from self.conclude(row.id, evidence))
+
+    def unsent(self, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
+        """Conclude that a transaction which never left PENDING was never sent."""
+        if row.status != Status.PENDING or (yield from self.open_callbacks(row)):
+            return row
+        changed = yield from self._fail_unsent(row)
+        return changed
+
+    def _fail_unsent(self, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
+        # By the version that was read: a sender who is starting it at this moment wins or loses, and knows it.
+        evidence = Evidence(
+            source=Source.UNSENT,
+            outcome=Outcome.FAILED,
+            description="It was never sent to M-PESA.",
+            reason="unsent",
+        )
+        verdict = yield from self._carry_out(row, self.decide(row, evidence), evidence, None)
+        if isinstance(verdict, Applied) and verdict.announce:
+            yield from self.announce(verdict.row)
+        return (yield from self.store.get(row.id))
+
+
+def _needs_proof(row: TransactionRecord, target: Status, evidence: Evidence) -> bool:
+    stk = row.transaction_type == TransactionType.STK_PUSH
+    return stk and target is Status.SUCCESS and evidence.source is Source.CALLBACK
+
+
+class _View:
+    """A row with some fields as they are about to be."""
+
+    def __init__(self, row: TransactionRecord, changes: Mapping[str, Any]) -> None:
+        self._row = row
+        self._changes = changes
+
+    def __getattr__(self, name: str) -> Any:
+        return self._changes[name] if name in self._changes else getattr(self._row, name)
