@@ -8,12 +8,14 @@ numbers are taken out of every text.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import attrs
 
 from mpesa_core.daraja.codec import from_wire, loads, to_text, wire
 from mpesa_core.daraja.codes import ErrorClass, classify_error, explain
+from mpesa_core.daraja.operation import HttpResponse
 from mpesa_core.errors import (
     Busy,
     DarajaError,
@@ -25,11 +27,6 @@ from mpesa_core.errors import (
     UnexpectedAnswer,
 )
 from mpesa_core.values import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from mpesa_core.daraja.operation import HttpResponse
 
 __all__ = [
     "Accepted",
@@ -77,9 +74,10 @@ class _Refusal:
 def refusal(body: Any) -> tuple[str, str, str] | None:
     """The code, message and request id of a body that is one of Daraja's error envelopes; None for any other body.
 
-    Recognised: ``errorCode``/``errorMessage`` with or without ``requestId`` and in PascalCase; the gateway's ``fault``;
-    a SOAP fault in JSON; a standing order's ``responseCode``/``responseMessage``; Bill Manager's ``rescode``/``resmsg``;
-    and ``header``/``body`` pairs. The last three are also forms of success: those with a code of success are no error.
+    Recognised: ``errorCode``/``errorMessage``, with or without ``requestId`` and in PascalCase; the gateway's
+    ``fault``; a SOAP fault in JSON; a standing order's ``responseCode``/``responseMessage``; Bill Manager's
+    ``rescode``/``resmsg``; and ``header``/``body`` pairs. The last three are also forms of success: those with a code
+    of success are no error.
     """
     found = _refusal(body) if isinstance(body, dict) else None
     return (found.code, found.message, found.request_id) if found else None

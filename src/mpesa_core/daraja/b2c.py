@@ -1,24 +1,23 @@
 """Business to customer: salaries, payouts and promotions.
 
-Source: the "Business To Customer (B2C)" page of Safaricom's developer portal. A payout cannot be reversed by API (its FAQ).
+Source: the "Business To Customer (B2C)" page of Safaricom's developer portal. By its FAQ a payout cannot
+be reversed by API.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import attrs
 
 from mpesa_core.daraja.answers import Accepted, parse_acceptance
 from mpesa_core.daraja.codec import to_wire, wire
+from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import ResultUrls, originator_id, post, setting
 from mpesa_core.errors import InvalidField
 from mpesa_core.values import free_text, phone_number, shillings
-
-if TYPE_CHECKING:
-    from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 
 __all__ = ["B2CCommand", "B2CPayment"]
 

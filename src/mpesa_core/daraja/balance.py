@@ -6,16 +6,14 @@ Source: the "Account Balance" page of Safaricom's developer portal.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import attrs
 
 from mpesa_core.daraja.answers import Accepted, parse_acceptance
 from mpesa_core.daraja.codec import to_decimal, to_wire
+from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import ResultUrls, post, setting
-
-if TYPE_CHECKING:
-    from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 
 __all__ = ["AccountBalance", "Balance", "read_balances"]
 

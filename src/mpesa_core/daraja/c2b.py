@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 
 from mpesa_core.daraja.answers import parse_acceptance
 from mpesa_core.daraja.codec import to_wire, wire
+from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import post, setting
 from mpesa_core.errors import InvalidField
 from mpesa_core.values import callback_url, phone_number, reference, shillings
-
-if TYPE_CHECKING:
-    from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 
 __all__ = [
     "C2BSimulated",

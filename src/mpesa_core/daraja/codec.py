@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import attrs
 import cattrs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 __all__ = [
     "dumps",
@@ -287,6 +285,7 @@ def _writer(cls: type, converter: cattrs.Converter) -> Callable[[Any], dict[str,
 
 
 def _reader(cls: type, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    attrs.resolve_types(cls)
     fields = [(each, each.metadata["wire"]) for each in _wired(cls)]
 
     def read(body: Any, _: Any) -> Any:
@@ -308,7 +307,6 @@ def _reader(cls: type, converter: cattrs.Converter) -> Callable[[Any, Any], Any]
 
 
 def _wired(cls: type[Any]) -> list[attrs.Attribute[Any]]:
-    attrs.resolve_types(cls)
     return [each for each in attrs.fields(cls) if "wire" in each.metadata]
 
 

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from base64 import b64encode
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from mpesa_core.daraja.answers import parse_acceptance, parse_json_answer, uncertain
 from mpesa_core.daraja.callbacks import StkQueryAnswer, stk_query_answer
 from mpesa_core.daraja.codec import to_text, to_wire, wire
+from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import post, setting
 from mpesa_core.errors import InvalidField, RequestRefused
 from mpesa_core.values import callback_url, daraja_timestamp, free_text, phone_number, reference, shillings
-
-if TYPE_CHECKING:
-    from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 
 __all__ = ["StkPush", "StkPushAccepted", "StkQuery", "StkQueryAnswer"]
 
@@ -81,7 +79,8 @@ class StkPushAccepted:
 class StkPush:
     """Ask a customer to pay by entering the PIN on the phone.
 
-    An account with a ``till_number`` is paid as buy goods, with its short code as the store number; any other as a paybill.
+    An account with a ``till_number`` is paid as buy goods, with its short code as the store number; any other as a
+    paybill.
 
     Attributes:
         phone_number: whose phone rings; any Kenyan form, kept as ``2547…``/``2541…``.

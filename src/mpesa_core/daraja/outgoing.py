@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from mpesa_core.daraja.codec import dumps, wire
-from mpesa_core.daraja.operation import HttpRequest
+from mpesa_core.daraja.operation import Context, HttpRequest
 from mpesa_core.errors import ConfigurationError, InvalidField
 from mpesa_core.values import callback_url, free_text
-
-if TYPE_CHECKING:
-    from mpesa_core.daraja.operation import Context
 
 __all__ = ["ResultUrls", "originator_id", "post", "receipt", "setting"]
 

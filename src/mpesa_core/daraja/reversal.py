@@ -6,17 +6,15 @@ Source: the "Reversals" page of Safaricom's developer portal. Payouts cannot be 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import attrs
 
 from mpesa_core.daraja.answers import Accepted, parse_acceptance
 from mpesa_core.daraja.codec import to_wire, wire
+from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import ResultUrls, post, receipt, setting
 from mpesa_core.values import free_text, money
-
-if TYPE_CHECKING:
-    from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 
 __all__ = ["Reversal"]
 

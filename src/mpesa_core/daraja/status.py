@@ -5,18 +5,16 @@ Source: the "Transaction Status" page of Safaricom's developer portal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import attrs
 
 from mpesa_core.daraja.answers import Accepted, parse_acceptance
 from mpesa_core.daraja.codec import to_wire, wire
+from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import ResultUrls, originator_id, post, receipt, setting
 from mpesa_core.errors import InvalidField
 from mpesa_core.values import free_text
-
-if TYPE_CHECKING:
-    from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 
 __all__ = ["TransactionStatus"]
 
