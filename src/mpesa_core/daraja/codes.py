@@ -3,8 +3,8 @@
 Everything is data: :data:`RESULT_CODES`, :data:`ERROR_RULES` and :data:`ACCEPTANCE_CODES` are tuples of frozen records,
 each with its source and with ``certain=False`` where one weak source says so or sources disagree. The same number means
 different things for different products: 2001 is the customer's wrong PIN in an STK push and the operator's credential
-in a payout; 1 is the customer's balance in an STK push and the payer's utility account in a payout. So every question here
-takes a :class:`Family`.
+in a payout; 1 is the customer's balance in an STK push and the payer's utility account in a payout. So every question
+here takes a :class:`Family`.
 
 What no table knows is :attr:`Outcome.UNKNOWN`: neither success nor failure, and never settled.
 """
@@ -247,8 +247,8 @@ _LAPSED: _Words = (
 )
 _UNREACHABLE: _Words = (
     (
-        "We could not reach your phone, or the request was not answered in time. If you have received an M-PESA message, "
-        "please do not pay again; if not, check that your phone is on and try again."
+        "We could not reach your phone, or the request was not answered in time. If you have received an M-PESA "
+        "message, please do not pay again; if not, check that your phone is on and try again."
     ),
     (
         "Hatukuweza kufikia simu yako, au ombi halikujibiwa kwa wakati. Ikiwa umepokea ujumbe wa M-PESA, tafadhali "
