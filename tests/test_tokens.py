@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mpesa_core.errors import Busy, ConfigurationError, NotSent
+from mpesa_core.settings import Secret
 from mpesa_core.tokens import MemoryTokenStore, TokenKeeper, token_key
 
 if TYPE_CHECKING:
@@ -69,10 +70,28 @@ class Source:
         return self._make()
 
 
-def keeper(clock: Clock | None = None, store: Any = None, **more: Any) -> TokenKeeper:
+class Plain(TokenKeeper):
+    """A keeper whose tokens are plain text, which reads better in a test."""
+
+    def obtain(self, key: str, refused: Any, fetch: Any, sleep: Any) -> Any:
+        def fetch_secret() -> Any:
+            token, lifetime = fetch()
+            return Secret(token), lifetime
+
+        return super().obtain(key, Secret(refused) if refused else None, fetch_secret, sleep).reveal()
+
+    async def obtain_async(self, key: str, refused: Any, fetch: Any, sleep: Any) -> Any:
+        async def fetch_secret() -> Any:
+            token, lifetime = await fetch()
+            return Secret(token), lifetime
+
+        return (await super().obtain_async(key, Secret(refused) if refused else None, fetch_secret, sleep)).reveal()
+
+
+def keeper(clock: Clock | None = None, store: Any = None, **more: Any) -> Plain:
     at = clock or Clock()
     store = MemoryTokenStore() if store is None else store
-    return TokenKeeper(store, clock=lambda: at.wall, monotonic=lambda: at.ticks, **more)
+    return Plain(store, clock=lambda: at.wall, monotonic=lambda: at.ticks, **more)
 
 
 def no_sleep(seconds: float) -> None:

@@ -27,10 +27,12 @@ from mpesa_core.daraja.oauth import FetchToken, Token
 from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse, Operation
 from mpesa_core.errors import ConfigurationError, MpesaError, NotSent, OutcomeUnknown
 from mpesa_core.initiator import security_credential
+from mpesa_core.settings import Secret
 from mpesa_core.tokens import MemoryTokenStore, TokenKeeper, TokenStore, token_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
+    from pathlib import Path
     from types import TracebackType
 
     from mpesa_core.settings import Account, Settings
@@ -126,8 +128,7 @@ class _Client:
             if account.security_credential is not None:
                 credential = account.security_credential.reveal()
             elif account.initiator_password is not None:
-                password = account.initiator_password.reveal()
-                credential = security_credential(password, account.certificate, self.settings.environment)
+                credential = _credential(account.initiator_password, account.certificate, self.settings.environment)
         return Context(
             now=self._clock(),
             short_code=account.short_code or "",
@@ -180,6 +181,14 @@ class _Client:
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
+
+
+def _credential(password: Secret, certificate: str | Path | bytes | None, environment: str) -> str:
+    try:
+        return security_credential(password.reveal(), certificate, environment)
+    except ConfigurationError as error:
+        problems = error.problems
+    raise ConfigurationError(problems)  # here, so that no variable of its traceback is the password
 
 
 class _Answer:
@@ -317,12 +326,12 @@ class DarajaClient(_Client):
         finally:
             steps.close()
 
-    def _token(self, account: Account, refused: str | None) -> str:
+    def _token(self, account: Account, refused: Secret | None) -> Secret:
         keys = self._keys(account)
 
-        def fetch() -> tuple[str, float]:
+        def fetch() -> tuple[Secret, float]:
             token = self._run(self._token_exchange(keys), None)
-            return token.access_token, token.lifetime
+            return Secret(token.access_token), token.lifetime
 
         return self._tokens.obtain(self._key(keys), refused, fetch, self._sleep)
 
@@ -458,12 +467,12 @@ class AsyncDarajaClient(_Client):
         finally:
             steps.close()
 
-    async def _token(self, account: Account, refused: str | None) -> str:
+    async def _token(self, account: Account, refused: Secret | None) -> Secret:
         keys = self._keys(account)
 
-        async def fetch() -> tuple[str, float]:
+        async def fetch() -> tuple[Secret, float]:
             token = await self._run(self._token_exchange(keys), None)
-            return token.access_token, token.lifetime
+            return Secret(token.access_token), token.lifetime
 
         return await self._tokens.obtain_async(self._key(keys), refused, fetch, self._sleep)
 

@@ -2,7 +2,8 @@
 
 Safaricom's FAQ says that a new token makes the one before it invalid. So tokens are shared, renewed by one caller while
 the others wait, renewed before they expire, and renewed once when Daraja refuses one: whoever comes with a refused one
-first looks whether a newer one is there already.
+first looks whether a newer one is there already. They are :class:`~mpesa_core.settings.Secret` on their way, so that no
+traceback that shows variables shows one.
 
 A host replaces :class:`MemoryTokenStore` with a :class:`TokenStore` of its own (four short methods over Redis or
 Django's cache), so that its processes share one token.
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from mpesa_core.errors import MpesaError, NotSent
+from mpesa_core.settings import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -117,7 +119,7 @@ def token_key(base_url: str, consumer_key: str, consumer_secret: str) -> str:
 class _Kept:
     """A token as it stands in the store; times in UTC."""
 
-    access_token: str = attrs.field(repr=False)
+    access_token: Secret
     obtained_at: datetime
     expires_at: datetime
 
@@ -132,7 +134,7 @@ class _Kept:
     def text(self) -> str:
         return json.dumps(
             {
-                "access_token": self.access_token,
+                "access_token": self.access_token.reveal(),
                 "obtained_at": self.obtained_at.isoformat(),
                 "expires_at": self.expires_at.isoformat(),
             }
@@ -144,27 +146,27 @@ class _Kept:
         try:
             fields = json.loads(text if isinstance(text, (str, bytes)) else "")
             kept = cls(
-                str(fields["access_token"]),
+                Secret(str(fields["access_token"])),
                 datetime.fromisoformat(fields["obtained_at"]),
                 datetime.fromisoformat(fields["expires_at"]),
             )
         except (ValueError, TypeError, LookupError, RecursionError):
             return None
         aware = kept.obtained_at.tzinfo is not None and kept.expires_at.tzinfo is not None
-        return kept if aware and kept.access_token and kept.expires_at >= kept.obtained_at else None
+        return kept if aware and fields["access_token"] and kept.expires_at >= kept.obtained_at else None
 
 
 @attrs.frozen
 class _Seen:
     """By the monotonic clock, which no one sets: until when this process uses a token."""
 
-    access_token: str = attrs.field(repr=False)
+    access_token: Secret
     until: float
 
 
 @attrs.frozen
 class _Renewed:
-    access_token: str = attrs.field(repr=False)
+    access_token: Secret
     fetched: bool
 
 
@@ -235,10 +237,10 @@ class TokenKeeper:
     def obtain(
         self,
         key: str,
-        refused: str | None,
-        fetch: Callable[[], tuple[str, float]],
+        refused: Secret | None,
+        fetch: Callable[[], tuple[Secret, float]],
         sleep: Callable[[float], Any],
-    ) -> str:
+    ) -> Secret:
         """A token that is not the refused one, for threads.
 
         Args:
@@ -270,17 +272,18 @@ class TokenKeeper:
                     failure = error
                 step = steps.send(result) if failure is None else steps.throw(failure)
         except StopIteration as stop:
-            return str(stop.value)
+            token: Secret = stop.value
+            return token
         finally:
             steps.close()
 
     async def obtain_async(
         self,
         key: str,
-        refused: str | None,
-        fetch: Callable[[], Awaitable[tuple[str, float]]],
+        refused: Secret | None,
+        fetch: Callable[[], Awaitable[tuple[Secret, float]]],
         sleep: Callable[[float], Awaitable[Any]],
-    ) -> str:
+    ) -> Secret:
         """As :meth:`obtain`, for tasks, also those of several event loops."""
         steps = self._obtain(key, refused)
         in_thread = not self._in_memory
@@ -302,24 +305,24 @@ class TokenKeeper:
                     failure = error
                 step = steps.send(result) if failure is None else steps.throw(failure)
         except StopIteration as stop:
-            return str(stop.value)
+            token: Secret = stop.value
+            return token
         finally:
             steps.close()  # a cancelled task must not leave the others waiting
 
     # The procedure, once for threads and tasks.
 
-    def _obtain(self, key: str, refused: str | None) -> Generator[_Step, Any, str]:
+    def _obtain(self, key: str, refused: Secret | None) -> Generator[_Step, Any, Secret]:
         while True:
             kept = yield from self._look(key, refused)
             if kept is not None:
                 return kept
             flight, leading = self._board(key)
             if leading:
-                renewed = yield from self._lead(key, refused, flight)
-                return renewed.access_token
+                return (yield from self._lead(key, refused, flight)).access_token
             failure: Exception
             try:
-                renewed = yield _Wait(flight)
+                renewed: _Renewed = yield _Wait(flight)
             except _Abandoned:
                 continue
             except Exception as error:  # noqa: BLE001 - handed on below
@@ -327,7 +330,7 @@ class TokenKeeper:
             else:
                 # What another process put into the store may be the very token that was refused: look again.
                 if renewed.fetched or renewed.access_token != refused:
-                    return str(renewed.access_token)
+                    return renewed.access_token
                 continue
             # A copy for each who waited: one exception raised in many threads gathers all their tracebacks.
             raise copy.copy(failure) if isinstance(failure, MpesaError) else failure
@@ -341,7 +344,7 @@ class TokenKeeper:
             flight.set_running_or_notify_cancel()  # so that a waiting task that is cancelled does not cancel it for all
             return flight, True
 
-    def _lead(self, key: str, refused: str | None, flight: Future[_Renewed]) -> Generator[_Step, Any, _Renewed]:
+    def _lead(self, key: str, refused: Secret | None, flight: Future[_Renewed]) -> Generator[_Step, Any, _Renewed]:
         outcome: _Renewed | Exception = _Abandoned()
         try:
             outcome = yield from self._renew(key, refused)
@@ -359,7 +362,7 @@ class TokenKeeper:
             else:
                 flight.set_result(outcome)
 
-    def _renew(self, key: str, refused: str | None) -> Generator[_Step, Any, _Renewed]:
+    def _renew(self, key: str, refused: Secret | None) -> Generator[_Step, Any, _Renewed]:
         claimed = False
         for _ in range(max(1, int(self._claim_seconds / _POLL))):
             claimed = yield from self._ask("claim", partial(self._store.claim, key, self._claim_seconds))
@@ -395,7 +398,7 @@ class TokenKeeper:
             yield from self._release(key)
         return _Renewed(access_token, fetched=True)
 
-    def _look(self, key: str, refused: str | None) -> Generator[_Step, Any, str | None]:
+    def _look(self, key: str, refused: Secret | None) -> Generator[_Step, Any, Secret | None]:
         kept = _Kept.from_text((yield from self._ask("get", partial(self._store.get, key))))
         if kept is None or kept.access_token == refused:
             return None

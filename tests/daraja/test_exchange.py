@@ -23,6 +23,7 @@ from mpesa_core.errors import (
     TokenRefused,
     UnexpectedAnswer,
 )
+from mpesa_core.settings import Secret
 
 CONTEXT = Context(now=datetime(2026, 3, 1, tzinfo=UTC), short_code="600000")
 OK = HttpResponse(status=200, body=b"ok")
@@ -79,6 +80,7 @@ def play(operation: Any, replies: list[Any], *, retries: int = 2) -> tuple[list[
         while True:
             seen.append(step)
             reply = None if isinstance(step, Sleep) else next(rest)
+            reply = Secret(reply) if isinstance(reply, str) else reply
             step = steps.throw(reply) if isinstance(reply, Exception) else steps.send(reply)
     except StopIteration as stop:
         result = stop.value
@@ -119,7 +121,7 @@ def test_a_refused_token_is_renewed_once(operation: Any) -> None:
     """After a refused token a new one is asked for, naming the refused one, and the same request is sent once more."""
     steps, answer = play(operation, ["T1", TOKEN_REFUSED, "T2", OK])
     assert answer == "ok"
-    assert steps[2].refused == "T1"
+    assert steps[2].refused == Secret("T1")
     assert [request.headers["Authorization"] for request in sent(steps)] == ["Bearer T1", "Bearer T2"]
     assert len({request.body for request in sent(steps)}) == 1
 
@@ -181,7 +183,7 @@ def test_every_history_sends_money_at_most_once_after_a_byte_left() -> None:
                     reply = kinds[done[-1]]
                     step = steps.throw(reply) if isinstance(reply, Exception) else steps.send(reply)
                 else:
-                    step = steps.send("T" if isinstance(step, NeedToken) else None)
+                    step = steps.send(Secret("T") if isinstance(step, NeedToken) else None)
         except (StopIteration, MpesaError, IndexError):
             pass
         assert set(done[:-1]) <= {"unsent", "refused"}, done

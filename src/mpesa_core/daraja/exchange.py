@@ -3,7 +3,7 @@
 Both clients drive the same generator, so that what may be repeated is decided, and tested, in one place. It yields what
 it wants done and is resumed with the result, or has the error thrown in::
 
-    NeedToken(refused)   -> the access token as text; any error: nothing of this call has left
+    NeedToken(refused)   -> the access token, as a Secret; any error: nothing of this call has left
     Transmit(request)    -> HttpResponse; NotSent or OutcomeUnknown is thrown in
     Sleep(seconds)       -> None
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse, Operation
+    from mpesa_core.settings import Secret
 
 __all__ = ["NeedToken", "Sleep", "Step", "Transmit", "exchange", "growing_pause"]
 
@@ -43,7 +44,7 @@ class NeedToken:
         refused: the token that Daraja has just refused, which must not be given again; None for the first.
     """
 
-    refused: str | None = attrs.field(default=None, repr=False)
+    refused: Secret | None = None
 
 
 @attrs.frozen
@@ -114,14 +115,14 @@ def exchange(
     return _parsed(operation, response)
 
 
-def _authorized(request: HttpRequest, token: str) -> HttpRequest:
-    return attrs.evolve(request, headers={**request.headers, "Authorization": f"Bearer {token}"})
+def _authorized(request: HttpRequest, token: Secret) -> HttpRequest:
+    return attrs.evolve(request, headers={**request.headers, "Authorization": f"Bearer {token.reveal()}"})
 
 
-def _token(refused: str | None) -> Generator[Step, Any, str]:
+def _token(refused: Secret | None) -> Generator[Step, Any, Secret]:
     problem: OutcomeUnknown | UnexpectedAnswer
     try:
-        token: str = yield NeedToken(refused)
+        token: Secret = yield NeedToken(refused)
     except (OutcomeUnknown, UnexpectedAnswer) as error:
         # What is unknown is only whether a token was made. The call that wanted one has not left.
         problem = error
