@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from decimal import Decimal
 from heapq import nsmallest
-from typing import Any, NoReturn
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -35,6 +33,10 @@ from mpesa_core.repository.rows import (
     check_names,
     plain,
 )
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
 
 __all__ = ["MemoryRepository"]
 

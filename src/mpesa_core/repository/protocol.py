@@ -11,20 +11,22 @@ Errors of every operation: :class:`~mpesa_core.errors.StorageBusy` (nothing was 
 # ruff: noqa: D102 - the operations of AsyncRepository are documented on Repository
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, Protocol
-from uuid import UUID
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mpesa_core.payments.records import (
-    CallbackDraft,
-    CallbackRecord,
-    Key,
-    Sweep,
-    TransactionDraft,
-    TransactionRecord,
-)
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
+    from uuid import UUID
+
+    from mpesa_core.payments.records import (
+        CallbackDraft,
+        CallbackRecord,
+        Key,
+        Sweep,
+        TransactionDraft,
+        TransactionRecord,
+    )
 
 __all__ = ["AsyncRepository", "Repository"]
 
