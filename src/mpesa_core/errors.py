@@ -23,26 +23,57 @@
         ├── StorageBusy           the store refused for now and nothing was changed: safe to repeat
         └── StorageUnavailable    the store failed and may have carried it out all the same: read again
 
-Every error survives pickling with its attributes, and none of them holds a secret or a whole phone number in its text.
+Every error survives pickling and copying with its attributes. No text of an error shows a whole phone number: each
+passes through :func:`mpesa_core.redaction.redact`. Whoever raises an error keeps secrets out of it.
 """
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from mpesa_core.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from uuid import UUID
+
+__all__ = [
+    "Busy",
+    "ConfigurationError",
+    "DarajaError",
+    "DuplicateKey",
+    "IdempotencyMismatch",
+    "IllegalTransition",
+    "InsideTransaction",
+    "InvalidField",
+    "MpesaError",
+    "NotSent",
+    "NotYet",
+    "OutcomeUnknown",
+    "RefundExceedsPayment",
+    "RequestRefused",
+    "StorageBusy",
+    "StorageError",
+    "StorageUnavailable",
+    "TokenRefused",
+    "TransactionNotFound",
+    "UnexpectedAnswer",
+]
 
 
 class MpesaError(Exception):
-    """The base of them all."""
+    """The base of them all. Its text never shows a whole phone number."""
 
     transaction: Any = None
     """The transaction's row as it stood when the error was raised, where there is one (a Django instance in Django).
 
     It stays behind when the error is pickled: a row belongs to the process that read it.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redact(argument) if isinstance(argument, str) else argument for argument in args))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Rebuild from the attributes: keyword-only arguments do not unpickle by themselves."""
@@ -65,8 +96,23 @@ class ConfigurationError(MpesaError):
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(redact(problem) for problem in problems)
         super().__init__("\n".join(["The M-PESA settings need attention:", *(f"  - {line}" for line in self.problems)]))
+
+
+_PLAIN = (str, int, float, Decimal, datetime, date, UUID, type(None))
+_LONGEST_SHOWN = 80
+
+
+def _shown(value: object) -> str:
+    """The repr, masked and cut short: what came may be a megabyte long, or a number too long to be written out."""
+    try:
+        text = redact(
+            repr(value)[: 5 * _LONGEST_SHOWN]
+        )  # masked before the cut, which could leave most of a phone number
+    except Exception:  # noqa: BLE001 - a repr that fails must not hide the refusal that it was asked for
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 class InvalidField(MpesaError, ValueError):  # noqa: N818 - it names a state
@@ -74,17 +120,17 @@ class InvalidField(MpesaError, ValueError):  # noqa: N818 - it names a state
 
     Attributes:
         field: the argument's name.
-        value: what came, masked where it is a phone number or a secret.
+        value: what came; its repr where it is no plain value. Masked where it is a phone number; never a secret.
         expected: what would have been right.
         remedy: what to do about it.
     """
 
     def __init__(self, field: str, value: object, *, expected: str, remedy: str = "") -> None:
         self.field = field
-        self.value = value
+        self.value = value if isinstance(value, _PLAIN) else _shown(value)
         self.expected = expected
         self.remedy = remedy
-        text = f"{field}: got {value!r}, expected {expected}."
+        text = f"{field}: got {_shown(value)}, expected {expected}."
         super().__init__(f"{text} {remedy}" if remedy else text)
 
 
@@ -140,7 +186,7 @@ class DarajaError(MpesaError):
     ) -> None:
         self.status = status
         self.code = code
-        self.message = message
+        self.message = redact(message)
         self.request_id = request_id
         self.hint = hint
         self.retry_after = retry_after
@@ -197,6 +243,15 @@ class IdempotencyMismatch(MpesaError):  # noqa: N818 - it names a state
 
 class InsideTransaction(MpesaError):  # noqa: N818 - it names a state
     """A money-moving call was made inside the caller's database transaction, whose rollback would forget it."""
+
+    def __init__(
+        self,
+        message: str = (
+            "A payment was asked for inside a database transaction: a rollback would forget it after the money moved. "
+            "Call after the commit, or pass on_commit=True to record it with your own rows and send it afterwards."
+        ),
+    ) -> None:
+        super().__init__(message)
 
 
 class IllegalTransition(MpesaError):  # noqa: N818 - it names a state

@@ -11,8 +11,8 @@ __all__ = ["mask_phone", "redact"]
 
 _GAP = r"[ \t().\-\u00a0\u2010-\u2015]{0,3}"
 
-# Tried from left to right at each place. What the first group takes is left as it is: identifiers and times hold runs of
-# digits that only look like phone numbers, and a log line without its identifiers would be of no use.
+# Tried from left to right at each place. What the first group takes is left as it is: identifiers and times hold runs
+# of digits that only look like phone numbers, and a log line without its identifiers would be of no use.
 _PATTERN = re.compile(
     rf"""
     (?P<leave>
@@ -49,9 +49,9 @@ def mask_phone(value: object) -> str:
 def redact(text: str) -> str:
     """The text with every Kenyan mobile number in it masked, whatever separates its digits.
 
-    Also one at the end of a CheckoutRequestID: ``ws_CO_``, a time of 14 digits, up to three digits more and the payer's last
-    nine digits (source: identifiers as the sandbox returned them in 2026; Safaricom does not document the form). UUIDs, tokens
-    in hex and times stay readable.
+    Also one at the end of a CheckoutRequestID: ``ws_CO_``, a time of 14 digits, up to three digits more and the payer's
+    last nine digits (source: identifiers as the sandbox returned them in 2026; Safaricom does not document the form).
+    UUIDs, tokens in hex and times stay readable.
     """
     return _PATTERN.sub(_masked, text)
 
