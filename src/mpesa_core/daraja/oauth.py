@@ -23,6 +23,10 @@ __all__ = ["FetchToken", "Token"]
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 _USUAL_LIFETIME = 3599.0
 _LONGEST_LIFETIME = 86_400.0
+_HINT = (
+    "Check consumer_key and consumer_secret, and that they belong to this environment: "
+    "the sandbox's keys are refused in production, and the other way round."
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -69,10 +73,12 @@ class FetchToken:
             DarajaError: the gateway is too busy, or said no for another reason.
             UnexpectedAnswer: HTML, broken JSON, or no usable token in it.
         """
-        refused: RequestRefused
+        if response.status in (400, 401) and not response.body.strip():
+            raise TokenRefused("an empty answer", status=response.status, hint=_HINT)
+        refused: TokenRefused | RequestRefused
         try:
             body = parse_json_answer(response, moves_money=False)
-        except RequestRefused as error:
+        except (TokenRefused, RequestRefused) as error:
             refused = error
         else:
             token = body.get("access_token")
@@ -82,12 +88,7 @@ class FetchToken:
         if refused.status not in (400, 401):
             raise refused
         raise TokenRefused(
-            refused.message,
-            status=refused.status,
-            code=refused.code,
-            request_id=refused.request_id,
-            hint="Check consumer_key and consumer_secret, and that they belong to this environment: "
-            "the sandbox's keys are refused in production, and the other way round.",
+            refused.message, status=refused.status, code=refused.code, request_id=refused.request_id, hint=_HINT
         )
 
 
