@@ -1,0 +1,108 @@
+"""Which STK payment a C2B confirmation belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, match, phone_agrees, plausible
+from mpesa_core.payments.machine import Source
+from mpesa_core.payments.records import Status
+from tests.payments.evidence import NOW, RECEIPT, row, success
+
+CONFIRMATION = success(source=Source.CONFIRMATION, phone_number="2547 ***** 149")
+PHONE = "254708374149"
+
+
+def matched(*rows, unprocessed=False, waited=0.0, grace=120.0):
+    return match(
+        rows, unprocessed=unprocessed, received_at=NOW, now=NOW + timedelta(seconds=waited), grace=grace
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (PHONE, True),
+        ("254708374148", False),
+        ("2547 ***** 149", True),
+        ("2547 ***** 148", False),
+        ("25470****149", True),
+        ("25471****149", False),
+        (hashlib.sha256(PHONE.encode()).hexdigest(), True),
+        (hashlib.sha256(PHONE.encode()).hexdigest().upper(), True),
+        (hashlib.sha256(b"254708374148").hexdigest(), False),
+        ("", True),
+        (None, True),
+        ("base64+/hash=", True),
+        ("600134", True),
+    ],
+)
+def test_phone_as_mpesa_shows_it(said, expected):
+    """A number in full, masked or hashed rules a payment out only where it can be seen to be another."""
+    assert expected is phone_agrees(PHONE, said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, True),
+        ({"status": Status.PENDING}, True),
+        ({"status": Status.SUCCESS, "settled_by": Source.QUERY}, True),
+        ({"status": Status.SUCCESS, "settled_by": Source.CALLBACK, "mpesa_receipt_number": RECEIPT}, False),
+        ({"status": Status.TIMEOUT, "settled_by": Source.DEADLINE}, True),
+        ({"status": Status.FAILED, "settled_by": Source.QUERY}, True),
+        ({"status": Status.FAILED, "settled_by": Source.CALLBACK}, False),
+        ({"status": Status.FAILED, "settled_by": Source.UNSENT}, False),
+        ({"phone_number": "254711111111"}, False),
+    ],
+)
+def test_which_payments_are_plausible(changes, expected):
+    """A payment without a receipt that is not known to have failed, of a phone that may be the same."""
+    found = plausible([row(**changes)], CONFIRMATION, NOW, stk_deadline=900)
+    assert expected is bool(found)
+
+
+def test_old_prompt_is_not_paid_by_a_later_visit():
+    """A prompt that was given up long before the customer paid cannot be what he paid; an open one always may."""
+    given_up = row(status=Status.TIMEOUT, settled_by=Source.DEADLINE)
+    later = NOW + timedelta(days=1)
+    assert () == plausible([given_up], CONFIRMATION, later, stk_deadline=900)
+    assert (row(),) == plausible([row()], CONFIRMATION, later, stk_deadline=900)
+
+
+def test_nobody_prompted_means_a_new_payment():
+    """Without a plausible STK payment the confirmation is a payment of its own, at once."""
+    assert Create() == matched()
+
+
+@pytest.mark.parametrize("waited", [0, 30, 119.9])
+def test_open_payment_is_waited_for(waited):
+    """While an STK payment is open its own callback gets the chance to come first."""
+    assert isinstance(matched(row(), waited=waited), Wait)
+
+
+def test_grace_is_bounded():
+    """When the grace is over the only plausible payment is adopted, open or not."""
+    assert Adopt(row()) == matched(row(), waited=120)
+
+
+def test_settled_payment_without_receipt_is_adopted_at_once():
+    """A success by query lacks just this receipt."""
+    settled = row(status=Status.SUCCESS, settled_by=Source.QUERY)
+    assert Adopt(settled) == matched(settled)
+
+
+def test_unprocessed_callback_is_waited_for_beyond_the_grace():
+    """A callback of the payment that is in the log already speaks first, however long that takes."""
+    assert isinstance(matched(row(), unprocessed=True, waited=3600), Wait)
+
+
+def test_several_at_the_end_are_for_a_person():
+    """Two payments that fit alike are not guessed between: they wait, and then a person says which."""
+    rows = (row(), row(id=UUID(int=2)))
+    assert isinstance(matched(*rows, waited=60), Wait)
+    assert Several(rows) == matched(*rows, waited=120)
