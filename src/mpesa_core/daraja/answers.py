@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import attrs
 
 from mpesa_core.daraja.codec import from_wire, loads, to_text, wire
-from mpesa_core.daraja.codes import ErrorClass, classify_error, explain
+from mpesa_core.daraja.codes import ErrorClass, explain_error
 from mpesa_core.daraja.operation import HttpResponse
 from mpesa_core.errors import (
     Busy,
@@ -148,16 +148,15 @@ def parse_json_answer(response: HttpResponse, *, moves_money: bool) -> dict[str,
         found = _Refusal(message=trouble or "the answer has none of Daraja's known forms")
         if 200 <= response.status < 300:
             raise uncertain(response, found.message, moves_money=moves_money)
-        found = attrs.evolve(found, message=f"{found.message}{_kind_of_page(response.body)}")
+        found = attrs.evolve(found, message=f"{found.message}{_page_words(response.body)}")
     raise _error(response, found, moves_money=moves_money)
 
 
-def _kind_of_page(body: bytes) -> str:
-    if not body.strip():
-        return ""
-    if b"Incapsula" in body[:65_536]:
-        return " (HTML from the firewall before Daraja: Incapsula)"
-    return " (HTML)" if body.lstrip()[:1] == b"<" else ""
+def _page_words(body: bytes) -> str:
+    """The visible words of a page that is no JSON, such as the firewall's; "" for none."""
+    page = body[:65_536].decode("utf-8", errors="replace")
+    words = " ".join(re.sub(r"<[^<>]*>", " ", page).split())
+    return f": {words[:200]}" if words else ""
 
 
 def uncertain(response: HttpResponse, trouble: str, *, moves_money: bool, code: str | None = None) -> MpesaError:
@@ -181,7 +180,8 @@ def _error(response: HttpResponse, found: _Refusal, *, moves_money: bool) -> Mpe
     status = response.status
     if status < 400 and re.match(r"[45]\d\d(?!\d)", found.code, re.ASCII):
         status = int(found.code[:3])  # a refusal in an answer that the gateway let through as 200
-    kind = classify_error(status, found.code, found.message)
+    explained = explain_error(status, found.code, found.message)
+    kind = explained.error_class or ErrorClass.UNKNOWN
     # "Being processed" said of a request that moves money is no refusal: it may be this very request.
     if kind is ErrorClass.UNKNOWN or (moves_money and kind is ErrorClass.NOT_YET):
         return uncertain(response, found.message, moves_money=moves_money, code=without_secrets(found.code))
@@ -190,13 +190,9 @@ def _error(response: HttpResponse, found: _Refusal, *, moves_money: bool) -> Mpe
         status=response.status,
         code=without_secrets(found.code)[:64],
         request_id=found.request_id[:255],
-        hint=_hint(found.code),
+        hint=f"{explained.meaning} {explained.remedy}".strip(),
         retry_after=_retry_after(response),
     )
-
-
-def _hint(code: str) -> str:
-    return explain(code).meaning if code else ""
 
 
 def _retry_after(response: HttpResponse) -> float | None:
@@ -250,9 +246,7 @@ def parse_acceptance(
         raise uncertain(response, f"{code_name} is missing or unreadable", moves_money=moves_money)
     if code is not None and code not in accepted:
         words = to_text(body.get("ResponseDescription")) or "no description"
-        raise RequestRefused(
-            without_secrets(words), status=response.status, code=without_secrets(code)[:64], hint=_hint(code)
-        )
+        raise RequestRefused(without_secrets(words), status=response.status, code=without_secrets(code)[:64])
     return _read(response, body, answer, moves_money=moves_money)
 
 

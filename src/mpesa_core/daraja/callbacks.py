@@ -1,6 +1,47 @@
-"""The callback types."""
+"""What M-PESA posts to us: bytes in, a frozen typed callback out, for every type and for any bytes.
 
+:func:`decode_callback` never raises. What it cannot read becomes :class:`Unreadable`; a success whose facts (amount,
+receipt, identifiers) are there but cannot be read, or contradict each other, has the outcome UNKNOWN and says why in
+``problem``. Nothing that is left out, renamed or mistyped turns into a success: that takes M-PESA's own code for it.
+
+Sources: the pages of Safaricom's developer portal on each product, and captured callbacks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from mpesa_core.daraja.answers import refusal
+from mpesa_core.daraja.balance import Balance, read_balances
+from mpesa_core.daraja.codec import loads, to_code, to_decimal, to_phone, to_text
+from mpesa_core.daraja.codes import ErrorClass, Family, Outcome, classify_error, outcome_of, transaction_status_outcome
+from mpesa_core.values import from_nairobi, redact
+
+__all__ = [
+    "BalanceCallback",
+    "BillPayment",
+    "C2BCallback",
+    "Callback",
+    "CallbackType",
+    "ExpressCallback",
+    "PullRow",
+    "ResultCallback",
+    "StandingOrderCallback",
+    "StatusCallback",
+    "StkCallback",
+    "StkQueryAnswer",
+    "TimeoutNotice",
+    "Unreadable",
+    "decode_callback",
+    "stk_query_answer",
+]
 
 
 class CallbackType(StrEnum):
@@ -24,3 +65,822 @@ class CallbackType(StrEnum):
     STANDING_ORDER = "STANDING_ORDER"
     STK_QUERY = "STK_QUERY"
     PULL = "PULL"
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Callback:
+    """What a callback says. Every field can be read on every kind of callback; what one does not tell is None.
+
+    Attributes:
+        callback_type: where it came in; None only where the type itself is unknown (:class:`Unreadable`).
+        outcome: what it says of the payment.
+        correlation_id: what its transaction is found by: CheckoutRequestID, ConversationID, receipt or request id.
+        result_code: an int where M-PESA's code is a number, otherwise text; None where there is none that can be read.
+        result_desc: M-PESA's words.
+        receipt_number: the receipt, as proof of payment: only with the outcome SUCCESS.
+        amount: shillings, two decimals.
+        phone_number: the customer's, as M-PESA sent it: ``2547…``, masked, or hashed.
+        short_code: the receiving short code, where the callback names it.
+        account_reference: as the customer or the sender wrote it.
+        occurred_at: when M-PESA says it happened, aware, in UTC.
+        checkout_request_id, merchant_request_id: of an STK push.
+        conversation_id, originator_conversation_id: of a payout, reversal, transfer or question.
+        raw: the parsed body, its credentials taken out; None where it is no JSON.
+        notice: a queue-timeout notice, which is no outcome.
+        problem: what could not be read, or was odd; quotes nothing.
+    """
+
+    callback_type: CallbackType | None = None
+    outcome: Outcome = Outcome.UNKNOWN
+    correlation_id: str | None = None
+    result_code: int | str | None = None
+    result_desc: str | None = None
+    receipt_number: str | None = None
+    amount: Decimal | None = None
+    phone_number: str | None = None
+    short_code: str | None = None
+    account_reference: str | None = None
+    occurred_at: datetime | None = None
+    checkout_request_id: str | None = None
+    merchant_request_id: str | None = None
+    conversation_id: str | None = None
+    originator_conversation_id: str | None = None
+    raw: Any = attrs.field(default=None, eq=False)
+    notice: bool = False
+    problem: str | None = None
+
+    @property
+    def result_code_text(self) -> str | None:
+        """The result code as text."""
+        return None if self.result_code is None else str(self.result_code)
+
+    def __repr__(self) -> str:
+        told = (self.callback_type, self.outcome, self.result_code_text, self.receipt_number, self.correlation_id)
+        return redact(f"<{type(self).__name__} {' '.join(str(each) for each in told if each)}>")
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class StkCallback(Callback):
+    """The outcome of an STK push."""
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class StkQueryAnswer(Callback):
+    """The answer to an STK query, fresh or as recorded. It has neither receipt nor amount.
+
+    Attributes:
+        response_code: whether the question was accepted: "0".
+    """
+
+    response_code: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class C2BCallback(Callback):
+    """A payment by a customer: asked about (validation, outcome PENDING) or reported (confirmation).
+
+    Attributes:
+        transaction_id: the receipt-to-be in a validation, the receipt in a confirmation.
+        transaction_type: ``Pay Bill``, ``Buy Goods``, ``Customer Merchant Payment``, ``Organization To Organization
+            Transfer``, or None.
+        third_party_id: what our reply to the validation carried.
+        first_name, middle_name, last_name: of the payer, where M-PESA tells them; may be an organisation's.
+        org_balance: the utility account's new balance, in shillings.
+        invoice_number: usually None.
+    """
+
+    transaction_id: str | None = None
+    transaction_type: str | None = None
+    third_party_id: str | None = None
+    first_name: str | None = None
+    middle_name: str | None = None
+    last_name: str | None = None
+    org_balance: Decimal | None = None
+    invoice_number: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class ResultCallback(Callback):
+    """The result of a payout, a transfer or a reversal.
+
+    Attributes:
+        transaction_id: M-PESA's id, also of a failure: no proof of payment.
+        parameters: ResultParameters as (key, value), in their order; keys may repeat, and a value may be None.
+        reference_items: ReferenceData likewise.
+        original_transaction_id: of a reversal: the receipt of the payment that was given back.
+        party_name: who received it, as ``2547… - NAME`` or ``600000 - NAME``.
+    """
+
+    transaction_id: str | None = None
+    parameters: tuple[tuple[str, Any], ...] = attrs.field(default=(), hash=False)
+    reference_items: tuple[tuple[str, Any], ...] = attrs.field(default=(), hash=False)
+    original_transaction_id: str | None = None
+    party_name: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class StatusCallback(ResultCallback):
+    """The answer to a transaction status query: ``outcome`` is that of the payment asked about.
+
+    ``result_code`` and ``result_desc`` are the question's. Other than 0 the question failed, which says nothing of the
+    payment: UNKNOWN. ``conversation_id``, ``originator_conversation_id`` and ``correlation_id`` are the payment's,
+    where told; where not, ``correlation_id`` is the question's.
+
+    Attributes:
+        transaction_status: ``Completed``, ``Cancelled``, ``Declined``, ``Expired``, ``Initiated``, ``Authorized``, ...
+        question_conversation_id: the question's own ConversationID.
+        reason_type: what kind of transaction it was, such as ``Salary Payment via API``.
+    """
+
+    transaction_status: str | None = None
+    question_conversation_id: str | None = None
+    reason_type: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class BalanceCallback(ResultCallback):
+    """The answer to an account balance question; ``outcome`` is the question's own.
+
+    Attributes:
+        balances: the short code's accounts.
+    """
+
+    balances: tuple[Balance, ...] = ()
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class TimeoutNotice(Callback):
+    """A request lay in M-PESA's queue for too long. It may still be carried out: the outcome is UNKNOWN."""
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class ExpressCallback(Callback):
+    """The outcome of a B2B express checkout (a push to another business's till).
+
+    Attributes:
+        payment_reference: as sent.
+    """
+
+    payment_reference: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class BillPayment(Callback):
+    """A payment of a Bill Manager invoice."""
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class StandingOrderCallback(Callback):
+    """Whether a standing order (Ratiba) was created. Its debits come as C2B confirmations of their own.
+
+    Attributes:
+        standing_order_id: M-PESA's id of the order; no receipt.
+        request_ref_id, response_ref_id: as in the acceptance, and our own CustomStoId where one was sent.
+        status: ``OKAY``, ``ACTIVE``, ``ERROR``.
+    """
+
+    standing_order_id: str | None = None
+    request_ref_id: str | None = None
+    response_ref_id: str | None = None
+    status: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class PullRow(Callback):
+    """One row of pull transactions, as recorded.
+
+    Attributes:
+        transaction_type: such as ``c2b-pay-bill-debit``.
+        sender: where M-PESA tells it.
+        organization_name: the receiver.
+    """
+
+    transaction_type: str | None = None
+    sender: str | None = None
+    organization_name: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Unreadable(Callback):
+    """Not what this type of callback looks like; ``problem`` says why."""
+
+
+class _Unfit(Exception):  # noqa: N818 - it never leaves this module
+    """The body does not have the type's shape."""
+
+
+_LONGEST_ID = 255
+_RECEIPT = re.compile(r"[A-Za-z0-9_\-]{4,64}", re.ASCII)
+_DUMMY_RECEIPT = re.compile(r"[A-Z0-9]{3}0{7}|0+", re.ASCII)
+_CENT = Decimal("0.01")
+_TOO_MUCH = Decimal(10) ** 10
+
+
+def _blank(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+class _Facts:
+    """Named values, and what went wrong in reading them."""
+
+    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        self.problems: list[str] = []
+        self._values: dict[str, list[Any]] = {}
+        for name, value in pairs:
+            if not _blank(value):
+                self._values.setdefault(name, []).append(value)
+
+    def first(self, *names: str) -> Any:
+        """The first value under the first of the names that has one, or None."""
+        return next((self._values[name][0] for name in names if name in self._values), None)
+
+    def has(self, *names: str) -> bool:
+        """Whether one of the names has a value."""
+        return any(name in self._values for name in names)
+
+    def certain(self, names: tuple[str, ...], read: Callable[[Any], Any]) -> Any:
+        """What all values under the names say alike; None, and a problem, if one is unreadable or they differ."""
+        found = [read(value) for name in names for value in self._values.get(name, ())]
+        if not found:
+            return None
+        if any(each is None for each in found):
+            self.problems.append(f"{names[0]} cannot be read")
+            return None
+        if any(each != found[0] for each in found):
+            self.problems.append(f"{names[0]} is told in different ways")
+            return None
+        return found[0]
+
+    def amount(self, *names: str) -> Decimal | None:
+        """Shillings with two decimals."""
+        found: Decimal | None = self.certain(names, _shillings)
+        return found
+
+    def identifier(self, *names: str) -> str | None:
+        """Text that a row is found by."""
+        found: str | None = self.certain(names, lambda value: to_text(value, longest=_LONGEST_ID))
+        return found
+
+    def receipt(self, *names: str) -> str | None:
+        """A receipt that is no dummy."""
+        found: str | None = self.certain(names, _receipt)
+        return found or None
+
+    def text(self, *names: str) -> str | None:
+        """Any text; one that cannot be read is no problem."""
+        return to_text(self.first(*names))
+
+    def phone(self, *names: str) -> str | None:
+        """A phone number as sent."""
+        return to_phone(self.first(*names))
+
+    def moment(self, *names: str) -> datetime | None:
+        """A time."""
+        return from_nairobi(self.first(*names))
+
+
+def _shillings(value: Any) -> Decimal | None:
+    amount = to_decimal(value)
+    if amount is None or abs(amount) >= _TOO_MUCH or amount != amount.quantize(_CENT):
+        return None
+    return amount.quantize(_CENT)
+
+
+def _receipt(value: Any) -> str | None:
+    """The receipt; "" for a dummy; None for what cannot be one."""
+    text = to_text(value, longest=64)
+    if text is None or not _RECEIPT.fullmatch(text):
+        return None
+    return "" if _DUMMY_RECEIPT.fullmatch(text) else text
+
+
+def _judged(outcome: Outcome, problems: list[str], contradiction: str | None = None) -> tuple[Outcome, str | None]:
+    """The outcome that stands: a yes with unreadable facts is UNKNOWN, and so is a no with the facts of a yes."""
+    if contradiction is not None and outcome not in (Outcome.SUCCESS, Outcome.PENDING):
+        problems.append(contradiction)
+        outcome = Outcome.UNKNOWN
+    elif problems and outcome is Outcome.SUCCESS:
+        outcome = Outcome.UNKNOWN
+    return outcome, "; ".join(problems) or None
+
+
+def _object_in(body: Any, *path: str) -> dict[str, Any]:
+    """The object under that path.
+
+    Raises:
+        _Unfit: there is none.
+    """
+    found = body
+    for name in path:
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        raise _Unfit(f"expected an object under {'.'.join(path)}" if path else "expected a JSON object")
+    return found
+
+
+def _lowered(body: Any, what: str) -> dict[str, Any]:
+    """An object with its keys in lower case: flat callbacks are spelt in more than one way.
+
+    Raises:
+        _Unfit: no object, or two keys that differ in case only.
+    """
+    found = _object_in(body)
+    lowered = {key.lower(): value for key, value in found.items()}
+    if len(lowered) != len(found):
+        raise _Unfit(f"two keys of {what} differ in case only")
+    return lowered
+
+
+def _pairs(container: Any, list_name: str, key: str, value: str) -> tuple[tuple[tuple[str, Any], ...], bool]:
+    """The items of a list of named values, and whether something in it was no such item.
+
+    The list may be missing, one object instead of a list, or stand without the object around it.
+    """
+    items = container.get(list_name) if isinstance(container, dict) else container
+    if isinstance(items, dict):
+        items = [items] if items else []
+    if _blank(items):
+        return (), False
+    if not isinstance(items, list):
+        return (), True
+    named = [item for item in items if isinstance(item, dict) and isinstance(item.get(key), str)]
+    return tuple((item[key].strip(), item.get(value)) for item in named), len(named) != len(items)
+
+
+def _stk(kind: CallbackType, body: Any) -> Callback:
+    told = _object_in(body, "Body", "stkCallback")
+    pairs, odd = _pairs(told.get("CallbackMetadata"), "Item", "Name", "Value")
+    envelope, items = _Facts(told.items()), _Facts(pairs)
+    code, description = to_code(told.get("ResultCode")), envelope.text("ResultDesc")
+    checkout = envelope.identifier("CheckoutRequestID")
+    receipt, amount = items.receipt("MpesaReceiptNumber"), items.amount("Amount")
+    outcome, problem = _judged(
+        outcome_of(code, Family.STK, description=description or ""),
+        [*(["CallbackMetadata cannot be read"] if odd else []), *envelope.problems, *items.problems],
+        "a receipt without the code of a success" if receipt else None,
+    )
+    return StkCallback(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=checkout,
+        result_code=code,
+        result_desc=description,
+        receipt_number=receipt if outcome is Outcome.SUCCESS else None,
+        amount=amount,
+        phone_number=items.phone("PhoneNumber"),
+        occurred_at=items.moment("TransactionDate"),
+        checkout_request_id=checkout,
+        merchant_request_id=envelope.text("MerchantRequestID"),
+        raw=body,
+        problem=problem,
+    )
+
+
+def stk_query_answer(body: Any) -> StkQueryAnswer:
+    """What the JSON of an STK query's answer says, error envelopes among them; never raises.
+
+    Only ResponseCode "0" with ResultCode "0" is a success. An error that says "being processed" is PENDING, any other
+    UNKNOWN: an error is an answer to the question, not an outcome of the payment.
+    """
+    if not isinstance(body, dict):
+        return StkQueryAnswer(callback_type=CallbackType.STK_QUERY, raw=body, problem="expected a JSON object")
+    refused = refusal(body)
+    if refused is not None:
+        code, message, _ = refused
+        early = classify_error(500, code, message) is ErrorClass.NOT_YET
+        return StkQueryAnswer(
+            callback_type=CallbackType.STK_QUERY,
+            outcome=Outcome.PENDING if early else Outcome.UNKNOWN,
+            result_desc=message or None,
+            raw=body,
+            problem="the question was answered with an error",
+        )
+    facts = _Facts(body.items())
+    result, response = to_code(body.get("ResultCode")), to_text(body.get("ResponseCode"))
+    description = facts.text("ResultDesc")
+    checkout = facts.identifier("CheckoutRequestID")
+    problems = facts.problems if response == "0" else [*facts.problems, "ResponseCode is not 0"]
+    outcome, problem = _judged(
+        outcome_of(result, Family.STK, from_query=True, description=description or ""),
+        problems,
+        None if response == "0" else "an outcome in an answer that was not accepted",
+    )
+    return StkQueryAnswer(
+        callback_type=CallbackType.STK_QUERY,
+        outcome=outcome,
+        correlation_id=checkout,
+        result_code=result,
+        result_desc=description or facts.text("ResponseDescription"),
+        checkout_request_id=checkout,
+        merchant_request_id=facts.text("MerchantRequestID"),
+        response_code=response,
+        raw=body,
+        problem=problem,
+    )
+
+
+def _stk_query(_: CallbackType, body: Any) -> Callback:
+    return stk_query_answer(_object_in(body))
+
+
+def _paid(facts: _Facts, receipt: str | None, amount: Decimal | None) -> tuple[Outcome, str | None]:
+    """The outcome of a report that has no result code: its receipt and its amount are what it says."""
+    if facts.has("resultcode"):
+        facts.problems.append("a result code, which such a report does not have")
+    if receipt is None:
+        facts.problems.append("no receipt")
+    if amount is None or amount <= 0:
+        facts.problems.append("no amount that could have been paid")
+    return _judged(Outcome.SUCCESS, list(dict.fromkeys(facts.problems)))
+
+
+def _c2b(kind: CallbackType, body: Any) -> Callback:
+    facts = _Facts(_lowered(body, "a C2B payment").items())
+    if not facts.has("transid"):
+        raise _Unfit("a C2B payment without TransID")
+    receipt, amount = facts.receipt("transid"), facts.amount("transamount")
+    short_code = facts.identifier("businessshortcode")
+    reference = facts.identifier("billrefnumber")
+    if short_code is None:
+        facts.problems.append("no BusinessShortCode")
+    outcome, problem = _paid(facts, receipt, amount)
+    if kind is CallbackType.C2B_VALIDATION:
+        outcome = Outcome.PENDING
+    return C2BCallback(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=receipt,
+        receipt_number=receipt if outcome is Outcome.SUCCESS else None,
+        amount=amount,
+        phone_number=facts.phone("msisdn"),
+        short_code=short_code,
+        account_reference=reference,
+        occurred_at=facts.moment("transtime"),
+        raw=body,
+        problem=problem,
+        transaction_id=receipt,
+        transaction_type=facts.text("transactiontype"),
+        third_party_id=facts.text("thirdpartytransid"),
+        first_name=facts.text("firstname"),
+        middle_name=facts.text("middlename"),
+        last_name=facts.text("lastname"),
+        org_balance=to_decimal(facts.first("orgaccountbalance")),
+        invoice_number=facts.text("invoicenumber"),
+    )
+
+
+_FAMILIES: Mapping[CallbackType, Family] = {
+    CallbackType.B2C_RESULT: Family.B2C,
+    CallbackType.B2B_RESULT: Family.B2B,
+    CallbackType.REVERSAL_RESULT: Family.REVERSAL,
+    CallbackType.STATUS_RESULT: Family.STATUS,
+    CallbackType.BALANCE_RESULT: Family.BALANCE,
+}
+
+_COMPLETED_TIME = ("TransactionCompletedDateTime", "TransCompletedTime", "TransactionCompletedTime")
+"""Only a transaction that was carried out has one of these; a failure has BOCompletedTime at most."""
+
+
+@attrs.frozen(kw_only=True)
+class _Result:
+    """The envelope that results share, read once."""
+
+    envelope: _Facts
+    parameters: _Facts
+    pairs: tuple[tuple[str, Any], ...]
+    references: tuple[tuple[str, Any], ...]
+    code: int | str | None
+    description: str | None
+    outcome: Outcome
+    odd: list[str]
+
+
+def _read_result(kind: CallbackType, body: Any) -> _Result:
+    told = _object_in(body, "Result")
+    pairs, odd = _pairs(told.get("ResultParameters"), "ResultParameter", "Key", "Value")
+    references, _ = _pairs(told.get("ReferenceData"), "ReferenceItem", "Key", "Value")
+    envelope = _Facts(told.items())
+    code, description = to_code(told.get("ResultCode")), envelope.text("ResultDesc")
+    outcome = outcome_of(code, _FAMILIES[kind], description=description or "")
+    problems = ["ResultParameters cannot be read"] if odd else []
+    if to_code(told.get("ResultType")) == 1:
+        # "Waiting for further messages": whatever the code is, it is not the last word.
+        problems.append("ResultType 1: further messages follow")
+        outcome = Outcome.PENDING
+    return _Result(
+        envelope=envelope,
+        parameters=_Facts(pairs),
+        pairs=pairs,
+        references=references,
+        code=code,
+        description=description,
+        outcome=outcome,
+        odd=problems,
+    )
+
+
+def _party_phone(party: str | None) -> str | None:
+    """The number in ``254700000012 - JANE DOE``, masked or not; None for an organisation's short code."""
+    first = re.split(r"\s+[-\u2013]\s+", party or "", maxsplit=1)[0].strip()
+    return to_phone(first) if re.fullmatch(r"\+?254[\d* ]{6,12}", first, re.ASCII) else None
+
+
+def _result(kind: CallbackType, body: Any) -> Callback:
+    told = _read_result(kind, body)
+    envelope, parameters = told.envelope, told.parameters
+    conversation = envelope.identifier("ConversationID")
+    originator = envelope.identifier("OriginatorConversationID")
+    transaction, named = envelope.receipt("TransactionID"), parameters.receipt("TransactionReceipt")
+    amount = parameters.amount("TransactionAmount", "Amount")
+    problems = [*told.odd, *envelope.problems, *parameters.problems]
+    if named and transaction and named != transaction:
+        problems.append("TransactionReceipt and TransactionID differ")
+    if parameters.has("TransactionStatus", "AccountBalance"):
+        problems.append("it answers a question, and is not the result of a payment")
+    carried_out = bool(named) or parameters.has(*_COMPLETED_TIME)
+    outcome, problem = _judged(
+        told.outcome, problems, "the particulars of a success without its code" if carried_out else None
+    )
+    party = parameters.text("ReceiverPartyPublicName", "CreditPartyPublicName")
+    references = _Facts(told.references)
+    return ResultCallback(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=conversation or originator,
+        result_code=told.code,
+        result_desc=told.description,
+        receipt_number=(named or transaction) if outcome is Outcome.SUCCESS else None,
+        amount=amount,
+        phone_number=_party_phone(party),
+        account_reference=references.text("BillReferenceNumber"),
+        occurred_at=parameters.moment(*_COMPLETED_TIME, "BOCompletedTime"),
+        conversation_id=conversation,
+        originator_conversation_id=originator,
+        raw=body,
+        problem=problem,
+        transaction_id=envelope.text("TransactionID"),
+        parameters=told.pairs,
+        reference_items=told.references,
+        original_transaction_id=parameters.text("OriginalTransactionID"),
+        party_name=party,
+    )
+
+
+def _status(kind: CallbackType, body: Any) -> Callback:
+    told = _read_result(kind, body)
+    parameters = told.parameters
+    status = parameters.certain(("TransactionStatus",), to_text)
+    outcome = Outcome.UNKNOWN
+    if told.outcome is Outcome.SUCCESS:
+        outcome = transaction_status_outcome(status)
+    question = told.envelope.identifier("ConversationID")
+    conversation = parameters.identifier("ConversationID", "Conversation ID")
+    originator = parameters.identifier("OriginatorConversationID", "Originator Conversation ID")
+    receipt, amount = parameters.receipt("ReceiptNo"), parameters.amount("Amount")
+    outcome, problem = _judged(outcome, [*told.odd, *parameters.problems])
+    party = parameters.text("CreditPartyName")
+    return StatusCallback(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=conversation or originator or question,
+        result_code=told.code,
+        result_desc=told.description,
+        receipt_number=receipt if outcome is Outcome.SUCCESS else None,
+        amount=amount,
+        phone_number=_party_phone(party) or _party_phone(parameters.text("DebitPartyName")),
+        occurred_at=parameters.moment("FinalisedTime", "FinalizedTime"),
+        conversation_id=conversation,
+        originator_conversation_id=originator,
+        raw=body,
+        problem=problem,
+        transaction_id=receipt,
+        parameters=told.pairs,
+        reference_items=told.references,
+        party_name=party,
+        transaction_status=status,
+        question_conversation_id=question,
+        reason_type=parameters.text("ReasonType"),
+    )
+
+
+def _balance(kind: CallbackType, body: Any) -> Callback:
+    told = _read_result(kind, body)
+    conversation = told.envelope.identifier("ConversationID")
+    originator = told.envelope.identifier("OriginatorConversationID")
+    listed = told.parameters.certain(("AccountBalance",), lambda value: to_text(value, longest=8192))
+    balances = read_balances(listed) if isinstance(listed, str) else ()
+    problems = [*told.odd, *told.envelope.problems, *told.parameters.problems]
+    if told.outcome is Outcome.SUCCESS and not balances:
+        problems.append("no AccountBalance")
+    outcome, problem = _judged(told.outcome, problems)
+    return BalanceCallback(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=conversation or originator,
+        result_code=told.code,
+        result_desc=told.description,
+        occurred_at=told.parameters.moment("BOCompletedTime"),
+        conversation_id=conversation,
+        originator_conversation_id=originator,
+        raw=body,
+        problem=problem,
+        transaction_id=told.envelope.text("TransactionID"),
+        parameters=told.pairs,
+        reference_items=told.references,
+        balances=balances,
+    )
+
+
+def _timeout(kind: CallbackType, body: Any) -> Callback:
+    """Either form: our own request posted back, or a result; M-PESA documents neither."""
+    whole = _object_in(body)
+    inner = whole.get("Result")
+    facts = _Facts((inner if isinstance(inner, dict) else whole).items())
+    conversation = facts.identifier("ConversationID")
+    originator = facts.identifier("OriginatorConversationID")
+    return TimeoutNotice(
+        callback_type=kind,
+        outcome=Outcome.UNKNOWN,
+        correlation_id=conversation or originator,
+        result_code=to_code(facts.first("ResultCode")),
+        result_desc=facts.text("ResultDesc"),
+        conversation_id=conversation,
+        originator_conversation_id=originator,
+        raw=body,
+        notice=True,
+        problem="; ".join(facts.problems) or None,
+    )
+
+
+def _express(kind: CallbackType, body: Any) -> Callback:
+    facts = _Facts(_lowered(body, "an express checkout").items())
+    if not facts.has("requestid", "resultcode"):
+        raise _Unfit("an express checkout without requestId and resultCode")
+    code, description = to_code(facts.first("resultcode")), facts.text("resultdesc")
+    request, conversation = facts.identifier("requestid"), facts.identifier("conversationid")
+    receipt, amount = facts.receipt("transactionid"), facts.amount("amount")
+    status = facts.text("status")
+    if status is not None and status.upper() != "SUCCESS":
+        facts.problems.append("status is not SUCCESS")
+    outcome, problem = _judged(
+        outcome_of(code, Family.EXPRESS, description=description or ""),
+        facts.problems,
+        "a receipt without the code of a success" if receipt else None,
+    )
+    return ExpressCallback(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=request,
+        result_code=code,
+        result_desc=description,
+        receipt_number=receipt if outcome is Outcome.SUCCESS else None,
+        amount=amount,
+        conversation_id=conversation,
+        raw=body,
+        problem=problem,
+        payment_reference=facts.text("paymentreference"),
+    )
+
+
+def _bill(kind: CallbackType, body: Any) -> Callback:
+    facts = _Facts(_lowered(body, "a bill payment").items())
+    if not facts.has("transactionid"):
+        raise _Unfit("a bill payment without transactionId")
+    receipt, amount = facts.receipt("transactionid"), facts.amount("paidamount")
+    short_code, reference = facts.identifier("shortcode"), facts.identifier("accountreference")
+    outcome, problem = _paid(facts, receipt, amount)
+    return BillPayment(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=receipt,
+        receipt_number=receipt if outcome is Outcome.SUCCESS else None,
+        amount=amount,
+        phone_number=facts.phone("msisdn"),
+        short_code=short_code,
+        account_reference=reference,
+        occurred_at=facts.moment("datecreated"),
+        raw=body,
+        problem=problem,
+    )
+
+
+def _standing_order(kind: CallbackType, body: Any) -> Callback:
+    whole = _lowered(body, "a standing order")
+    header = _Facts(_lowered(whole.get("responseheader"), "the header").items())
+    inside = _lowered(whole.get("responsebody") or {}, "the body")
+    data = inside.get("responsedata")
+    items = [_lowered(item, "the data") for item in data if isinstance(item, dict)] if isinstance(data, list) else []
+    named = [(item["name"].lower(), item.get("value")) for item in items if isinstance(item.get("name"), str)]
+    facts = _Facts([*(("responsecode", header.first("responsecode")),), *named])
+    code = facts.certain(("responsecode",), to_code)
+    request, response = header.identifier("requestrefid"), header.identifier("responserefid")
+    statuses = [text.upper() for name, value in named if name == "status" and (text := to_text(value))]
+    problems = [*facts.problems, *header.problems]
+    if not isinstance(data, list) or len(named) != len(data):
+        problems.append("responseData cannot be read")
+    if any(each not in ("OKAY", "ACTIVE") for each in statuses):
+        problems.append("status is not OKAY")
+    outcome, problem = _judged(outcome_of(code, Family.RATIBA), problems)
+    return StandingOrderCallback(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=request or response,
+        result_code=code,
+        result_desc=header.text("responsedescription"),
+        phone_number=facts.phone("msisdn"),
+        raw=body,
+        problem=problem,
+        standing_order_id=facts.receipt("transactionid"),
+        request_ref_id=request,
+        response_ref_id=response,
+        status=statuses[0] if statuses else None,
+    )
+
+
+def _pull(kind: CallbackType, body: Any) -> Callback:
+    facts = _Facts(_lowered(body, "a pulled transaction").items())
+    if not facts.has("transactionid"):
+        raise _Unfit("a pulled transaction without transactionId")
+    receipt, amount = facts.receipt("transactionid"), facts.amount("amount")
+    short_code, reference = facts.identifier("shortcode"), facts.identifier("billreference")
+    outcome, problem = _paid(facts, receipt, amount)
+    return PullRow(
+        callback_type=kind,
+        outcome=outcome,
+        correlation_id=receipt,
+        receipt_number=receipt if outcome is Outcome.SUCCESS else None,
+        amount=amount,
+        phone_number=facts.phone("msisdn"),
+        short_code=short_code,
+        account_reference=reference,
+        occurred_at=facts.moment("trxdate"),
+        raw=body,
+        problem=problem,
+        transaction_type=facts.text("transactiontype"),
+        sender=facts.text("sender"),
+        organization_name=facts.text("organizationname"),
+    )
+
+
+_DECODERS: Mapping[CallbackType, Callable[[CallbackType, Any], Callback]] = {
+    CallbackType.STK: _stk,
+    CallbackType.C2B_VALIDATION: _c2b,
+    CallbackType.C2B_CONFIRMATION: _c2b,
+    CallbackType.B2C_RESULT: _result,
+    CallbackType.B2C_TIMEOUT: _timeout,
+    CallbackType.REVERSAL_RESULT: _result,
+    CallbackType.REVERSAL_TIMEOUT: _timeout,
+    CallbackType.BALANCE_RESULT: _balance,
+    CallbackType.BALANCE_TIMEOUT: _timeout,
+    CallbackType.STATUS_RESULT: _status,
+    CallbackType.STATUS_TIMEOUT: _timeout,
+    CallbackType.B2B_RESULT: _result,
+    CallbackType.B2B_TIMEOUT: _timeout,
+    CallbackType.B2B_EXPRESS: _express,
+    CallbackType.BILL_PAYMENT: _bill,
+    CallbackType.STANDING_ORDER: _standing_order,
+    CallbackType.STK_QUERY: _stk_query,
+    CallbackType.PULL: _pull,
+}
+
+_SECRETS = frozenset({"securitycredential", "password", "passkey", "initiatorpassword", "access_token"})
+
+
+def _without_credentials(value: Any) -> None:
+    """Blot out the credentials in a parsed body, in place: a queue-timeout notice posts our own request back."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key.lower() in _SECRETS:
+                value[key] = "…"
+            else:
+                _without_credentials(each)
+    elif isinstance(value, list):
+        for each in value:
+            _without_credentials(each)
+
+
+def decode_callback(callback_type: CallbackType | str, body: bytes) -> Callback:
+    """What a callback says.
+
+    Args:
+        callback_type: where it came in; as text it may be anything.
+        body: its bytes, of any kind and size.
+
+    Returns:
+        The callback; :class:`Unreadable` where the type is unknown or the body is not what the type looks like. Nothing
+        is ever raised, and the time it takes is proportional to the body: depth and the length of numbers are bounded.
+    """
+    try:
+        kind = CallbackType(callback_type)
+    except ValueError:
+        return Unreadable(problem="unknown callback type")
+    raw = None
+    try:
+        raw = loads(body)
+        _without_credentials(raw)
+        return _DECODERS[kind](kind, raw)
+    except (_Unfit, ValueError) as error:
+        problem = str(error)
+    except Exception as error:  # noqa: BLE001 - the promise is that nothing is raised; the body is kept for a person
+        problem = f"{type(error).__name__} in reading it"
+    return Unreadable(callback_type=kind, raw=raw, notice=kind.endswith("_TIMEOUT"), problem=problem)

@@ -46,6 +46,13 @@ def _url(value: object) -> str:
     return callback_url(value, "callback_url")
 
 
+def _checkout(value: object) -> str:
+    text = to_text(value, longest=255) if isinstance(value, str) else None
+    if text is None:
+        raise InvalidField("checkout_request_id", type(value).__name__, expected="the CheckoutRequestID of a push")
+    return text
+
+
 def _credentials(context: Context, call: str) -> dict[str, str]:
     """The short code with its password: base64 of short code, passkey and Nairobi time."""
     short_code = setting(context, "short_code", call)
@@ -142,14 +149,7 @@ class StkQuery:
     moves_money: ClassVar[bool] = False
     needs_credential: ClassVar[bool] = False
 
-    checkout_request_id: str = attrs.field(repr=False, metadata=wire("CheckoutRequestID"))
-
-    @checkout_request_id.validator
-    def _check(self, _: attrs.Attribute[str], value: object) -> None:
-        if not isinstance(value, str) or to_text(value, longest=255) != value:
-            raise InvalidField(
-                "checkout_request_id", "…", expected="the CheckoutRequestID of a push, at most 255 characters"
-            )
+    checkout_request_id: str = attrs.field(converter=_checkout, repr=False, metadata=wire("CheckoutRequestID"))
 
     def build(self, context: Context) -> HttpRequest:
         """The request.
