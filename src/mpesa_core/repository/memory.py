@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
+from uuid import UUID
 
 import attrs
 
@@ -33,10 +35,6 @@ from mpesa_core.repository.rows import (
     check_names,
     plain,
 )
-
-if TYPE_CHECKING:
-    from datetime import datetime
-    from uuid import UUID
 
 __all__ = ["MemoryRepository"]
 

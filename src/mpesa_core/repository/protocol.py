@@ -11,22 +11,20 @@ Errors of every operation: :class:`~mpesa_core.errors.StorageBusy` (nothing was 
 # ruff: noqa: D102 - the operations of AsyncRepository are documented on Repository
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+from uuid import UUID
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping, Sequence
-    from datetime import datetime
-    from decimal import Decimal
-    from uuid import UUID
-
-    from mpesa_core.payments.records import (
-        CallbackDraft,
-        CallbackRecord,
-        Key,
-        Sweep,
-        TransactionDraft,
-        TransactionRecord,
-    )
+from mpesa_core.payments.records import (
+    CallbackDraft,
+    CallbackRecord,
+    Key,
+    Sweep,
+    TransactionDraft,
+    TransactionRecord,
+)
 
 __all__ = ["AsyncRepository", "Repository"]
 
