@@ -74,5 +74,6 @@ def evidence_of(message: Callback, callback_type: CallbackType, callback_id: UUI
         originator_conversation_id=message.originator_conversation_id,
         raw=message.raw,
         callback_id=callback_id,
+        problem=message.problem,
         review=source is Source.CALLBACK and message.outcome is Outcome.UNKNOWN,
     )
