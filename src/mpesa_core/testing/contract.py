@@ -13,6 +13,7 @@ A store that outlives its handle gives a second fixture, ``reopen``: a function 
 store.
 """
 
+# ruff: noqa: SIM300 - what is expected stands before what came
 from __future__ import annotations
 
 import hashlib
