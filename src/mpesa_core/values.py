@@ -1,18 +1,20 @@
 """Phone numbers, amounts, references, callback URLs and time: what M-PESA accepts, and how it is written.
 
 Everything here is a function from a value to a value; a value that M-PESA would refuse raises
-:class:`~mpesa_core.errors.InvalidField`. Sources of the limits: the "M-PESA Express" and "Business to Customer" pages and
-the FAQ of Safaricom's developer portal.
+:class:`~mpesa_core.errors.InvalidField`. Sources of the limits: the "M-PESA Express" and "Business to Customer" pages
+and the FAQ of Safaricom's developer portal.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
-from urllib.parse import urlsplit
+from decimal import Context, Decimal
+from urllib.parse import unquote, urlsplit
 
 from mpesa_core.errors import InvalidField
+from mpesa_core.redaction import mask_phone, redact
 
 __all__ = [
     "NAIROBI",
@@ -25,17 +27,23 @@ __all__ = [
     "phone_number",
     "redact",
     "reference",
-    "short_code",
     "shillings",
+    "short_code",
     "to_nairobi",
 ]
 
 NAIROBI = timezone(timedelta(hours=3), "EAT")
 """East Africa Time: UTC+3, without daylight saving."""
 
-_PHONE_NOISE = re.compile(r"[\s\-().\u00a0\u2010-\u2015]+")
-_MOBILE = re.compile(r"(?:\+?254|0)?([17]\d{8})\Z", re.ASCII)
-_FORBIDDEN_URL_WORDS = ("mpesa", "m-pesa", "safaricom", "exec", "exe", "cmd", "sql", "query")
+_CENT = Decimal("0.01")
+_EXACT = Context(prec=40)  # not the caller's context, which may round at six digits
+_LONGEST_TEXT = 64
+
+# Spaces, dashes, dots, brackets, and the invisible direction marks that come along when a number is copied.
+_PHONE_NOISE = re.compile(r"[\s\-().\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202c\u2060\u2066-\u2069\ufeff]+")
+_MOBILE = re.compile(r"(?:\+?254|0)?([17][0-9]{8})")
+_AMOUNT = re.compile(r"(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.[0-9]+)?")
+_FORBIDDEN_URL_WORDS = ("mpesa", "m-pesa", "m_pesa", "safaricom", "exec", "exe", "cmd", "sql", "query")
 
 
 def phone_number(value: object, field: str = "phone_number") -> str:
@@ -44,11 +52,11 @@ def phone_number(value: object, field: str = "phone_number") -> str:
     Accepts 07…, 01…, 7…, 1…, 254… and +254…, with spaces, dashes, dots and brackets, as text or as a whole number.
 
     Raises:
-        InvalidField: anything else, landlines (020…, 04x…) and numbers of other countries among them.
+        InvalidField: anything else, landlines (020…, 04x…), numbers of other countries and digits of other alphabets
+            among them.
     """
-    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    match = _MOBILE.match(_PHONE_NOISE.sub("", text))
-    if match is None:
+    match = _MOBILE.fullmatch(_PHONE_NOISE.sub("", _text(value)))
+    if match is None or (isinstance(value, int) and value < 0):
         raise InvalidField(
             field,
             mask_phone(value),
@@ -58,38 +66,34 @@ def phone_number(value: object, field: str = "phone_number") -> str:
     return "254" + match[1]
 
 
-def mask_phone(value: object) -> str:
-    """A phone number fit for a log line or an error text: ``2547…678``; at most the first four and last three digits."""
-    text = str(value)
-    return f"{text[:4]}…{text[-3:]}" if len(text) > 8 else "…" if len(text) > 3 else text
-
-
-_LONG_NUMBERS = re.compile(r"(?<!\d)(?:\+?254|0)[17]\d{8}(?!\d)")
-
-
-def redact(text: str) -> str:
-    """The text with every Kenyan phone number in it masked, also one at the end of a CheckoutRequestID."""
-    masked = _LONG_NUMBERS.sub(lambda found: mask_phone(found[0]), text)
-    return re.sub(r"(ws_CO_\d{8})(\d+)(\d{3})\b", r"\1…\3", masked)
-
-
 def money(value: object, field: str = "amount") -> Decimal:
-    """An exact amount in shillings with at most two decimals, greater than zero and below ten thousand million.
+    """An exact amount in shillings with two decimals, greater than zero and below ten thousand million.
+
+    A comma is read as a separator of thousands, only where it stands as one: ``1,200.50`` is read, ``12,50`` is not.
 
     Raises:
-        InvalidField: a float (it is not exact), text that is no number, zero, a negative or an oversized amount.
+        InvalidField: a float (it is not exact), text that is no plain number, more than two decimals, zero, a negative
+            or an oversized amount.
     """
     expected = "a positive amount in shillings with at most two decimals, as int, Decimal or text"
-    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
-        remedy = f"Write Decimal({str(value)!r}): a float is not exact." if isinstance(value, float) else ""
-        raise InvalidField(field, value, expected=expected, remedy=remedy)
-    try:
-        amount = Decimal(value.strip().replace(",", "") if isinstance(value, str) else value)
-    except InvalidOperation:
-        raise InvalidField(field, value, expected=expected) from None
-    if not amount.is_finite() or not 0 < amount < 10_000_000_000 or amount != round(amount, 2):
+    if isinstance(value, float):
+        raise InvalidField(
+            field, value, expected=expected, remedy=f"Write Decimal({str(value)!r}): a float is not exact."
+        )
+    if isinstance(value, Decimal):
+        amount = value
+    else:
+        text = _text(value)
+        if not _AMOUNT.fullmatch(text):
+            remedy = "Write cents after a point, not after a comma." if re.fullmatch(r"[0-9]+,[0-9]+", text) else ""
+            raise InvalidField(field, value, expected=expected, remedy=remedy)
+        amount = Decimal(text.replace(",", ""))
+    if not amount.is_finite() or not 0 < amount < 10_000_000_000:
         raise InvalidField(field, value, expected=expected)
-    return amount.quantize(Decimal("0.01"))
+    exact = amount.quantize(_CENT, context=_EXACT)
+    if exact != amount:
+        raise InvalidField(field, value, expected=expected)
+    return exact
 
 
 def shillings(value: object, field: str = "amount", *, minimum: int = 1, maximum: int | None = None) -> Decimal:
@@ -102,7 +106,7 @@ def shillings(value: object, field: str = "amount", *, minimum: int = 1, maximum
         maximum: in shillings; None for no limit of ours (Safaricom's was 250,000 a transaction in 2025).
 
     Raises:
-        InvalidField: not whole, or out of range.
+        InvalidField: not whole, or out of range; see also :func:`money`.
     """
     amount = money(value, field)
     if amount != amount.to_integral_value():
@@ -120,7 +124,7 @@ def short_code(value: object, field: str = "short_code") -> str:
     Raises:
         InvalidField: anything else.
     """
-    text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    text = _text(value)
     if not re.fullmatch(r"[0-9]{5,7}", text):
         raise InvalidField(field, value, expected="a short code of 5 to 7 digits")
     return text
@@ -138,12 +142,18 @@ def reference(value: object, field: str = "account_reference", *, longest: int =
 def free_text(value: object, field: str, *, shortest: int = 1, longest: int) -> str:
     """Text that we send: ``shortest`` to ``longest`` characters, of letters, digits, spaces and ``- . /``.
 
+    Spaces around it are taken off. A whole number is written out; None is empty text.
+
     Raises:
-        InvalidField: too short, too long, or with a character that breaks some of Daraja's calls (``@ # &`` and others).
+        InvalidField: no text, too short, too long, or with a character that breaks some of Daraja's calls (``@ # &``
+            and others).
     """
-    text = value.strip() if isinstance(value, str) else str(value) if isinstance(value, int) else ""
-    if not shortest <= len(text) <= longest:
-        raise InvalidField(field, value, expected=f"{shortest} to {longest} characters", remedy="Shorten or fill it.")
+    if isinstance(value, bool) or not isinstance(value, (str, int, type(None))):
+        raise InvalidField(field, value, expected="text", remedy="Convert it to text yourself.")
+    text = value.strip() if isinstance(value, str) else _text(value)
+    if not shortest <= len(text) <= longest or (isinstance(value, int) and not text):
+        remedy = "Shorten it." if len(text) > longest else "Lengthen it." if text else "Give one."
+        raise InvalidField(field, value, expected=f"{shortest} to {longest} characters", remedy=remedy)
     if not re.fullmatch(r"[A-Za-z0-9 ./\-]*", text):
         raise InvalidField(
             field,
@@ -160,11 +170,12 @@ def callback_url(value: object, field: str = "callback_url", *, production: bool
     Args:
         value: an absolute http or https URL.
         field: the name to use in an error.
-        production: there only https is accepted.
+        production: there only https is accepted, and no address of this machine or of a private network.
 
     Raises:
-        InvalidField: not absolute, with a space, with a user or a fragment, not https in production, or with a word that
-            Daraja's firewall refuses (mpesa, safaricom, exe, exec, cmd, sql, query, in any case).
+        InvalidField: not absolute, with a space or a character beyond ASCII, with a user or a fragment, not https or
+            not reachable from outside in production, or with a word that Daraja's firewall refuses (mpesa, safaricom,
+            exe, exec, cmd, sql, query, in any case, percent-encoded or not).
     """
     text = value if isinstance(value, str) else ""
     try:
@@ -172,14 +183,20 @@ def callback_url(value: object, field: str = "callback_url", *, production: bool
         host, _ = parts.hostname, parts.port
     except ValueError:
         parts, host = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f\\]", text) or "@" in parts.netloc:
-        raise InvalidField(field, value, expected="an absolute URL such as https://shop.example/pay/")
+    if "@" in parts.netloc:
+        shown = text.replace(parts.netloc, "…@" + parts.netloc.rpartition("@")[2], 1)
+        raise InvalidField(field, shown, expected="a URL without a user and password")
+    if parts.scheme not in {"http", "https"} or not host or not re.fullmatch(r"[!-\[\]-~]+", text):
+        raise InvalidField(field, value, expected="an absolute URL in plain ASCII such as https://shop.example/pay/")
     if parts.fragment:
         raise InvalidField(field, value, expected="a URL without a fragment (#…)")
     if production and parts.scheme != "https":
         raise InvalidField(field, value, expected="https in production")
+    if production and _is_local(host):
+        raise InvalidField(field, value, expected="a host that M-PESA can reach from outside")
+    spelt = {text.lower(), unquote(text).lower()}
     for word in _FORBIDDEN_URL_WORDS:
-        if word in text.lower():
+        if any(word in spelling for spelling in spelt):
             raise InvalidField(
                 field,
                 value,
@@ -189,8 +206,30 @@ def callback_url(value: object, field: str = "callback_url", *, production: bool
     return text
 
 
+def _is_local(host: str) -> bool:
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+        return True
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
+
+
+def _text(value: object) -> str:
+    """Text without the spaces around it, and a whole number as text; "" for everything else."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_TEXT:
+        return str(value)
+    return ""
+
+
 def daraja_timestamp(moment: datetime) -> str:
-    """``YYYYMMDDHHmmss`` in Nairobi time, as the STK password wants it."""
+    """``YYYYMMDDHHmmss`` in Nairobi time, as the STK password wants it.
+
+    Raises:
+        ValueError: a naive datetime.
+    """
     return to_nairobi(moment).strftime("%Y%m%d%H%M%S")
 
 
@@ -200,26 +239,41 @@ def to_nairobi(moment: datetime) -> datetime:
     Raises:
         ValueError: a naive datetime.
     """
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise ValueError("expected an aware datetime, got a naive one; write datetime.now(UTC)")
     return moment.astimezone(NAIROBI)
 
 
-_TIME_FORMATS = ("%Y%m%d%H%M%S", "%d.%m.%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S.%f")
+_DAY_FIRST = r"(?P<day>\d\d)\.(?P<month>\d\d)\.(?P<year>\d{4}) (?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_YEAR_FIRST = (
+    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[ T](?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+    r"(?:\.(?P<fraction>\d{1,9}))?(?:Z|\+03:?00)?"
+)
+_DIGITS_ONLY = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)"
+_TIMES = tuple(re.compile(form, re.ASCII) for form in (_DIGITS_ONLY, _DAY_FIRST, _YEAR_FIRST))
 
 
 def from_nairobi(value: object) -> datetime | None:
     """A time as M-PESA writes it, as an aware datetime in UTC; None where it cannot be read.
 
     Reads ``20191219102115`` (text or number), ``06.07.2024 22:48:52``, ``2021-09-15 00:00:00.00`` and
-    ``2020-08-05T10:13:00Z`` (M-PESA's Z is local time all the same).
+    ``2020-08-05T10:13:00Z`` (M-PESA's Z is local time all the same), and nothing that lacks a digit of these: a shorter
+    form could mean more than one time.
     """
-    text = str(value).strip() if isinstance(value, (str, int, Decimal)) and not isinstance(value, bool) else ""
-    if len(text) > 30:
-        return None
-    for form in _TIME_FORMATS:
-        try:
-            return datetime.strptime(text, form).replace(tzinfo=NAIROBI).astimezone(UTC)
-        except (ValueError, OverflowError):
+    text = _text(int(value) if isinstance(value, Decimal) and _is_whole(value) else value)
+    for form in _TIMES:
+        found = form.fullmatch(text)
+        if found is None:
             continue
+        parts = {name: int(part) for name, part in found.groupdict().items() if name != "fraction"}
+        fraction = found.groupdict().get("fraction") or ""
+        try:
+            local = datetime(**parts, microsecond=int(fraction[:6].ljust(6, "0")), tzinfo=NAIROBI)
+            return local.astimezone(UTC)
+        except (ValueError, OverflowError):
+            return None
     return None
+
+
+def _is_whole(value: Decimal) -> bool:
+    return value.is_finite() and abs(value.adjusted()) < _LONGEST_TEXT and value == value.to_integral_value()
