@@ -47,7 +47,7 @@ class Validator:
         # Threads do not survive a fork, and would never give their places back there: each process counts its own.
         self._places: dict[int, threading.BoundedSemaphore] = {}
 
-    def decide(  # noqa: PLR0911 - one return for each way to fail
+    def decide(
         self, payload: object, callback_id: object
     ) -> Mapping[str, str]:
         """The decision, within the deadline.
