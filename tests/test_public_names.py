@@ -7,14 +7,61 @@ import sys
 
 import mpesa_core
 
-PUBLIC = """
-Account AsyncDarajaClient AsyncGateway AsyncRepository Busy Callback CallbackRecord CallbackRow CallbackType ConfigurationError
-DarajaClient DarajaError Disposition DuplicateKey Environment Explanation Family Gateway IdempotencyMismatch IllegalTransition
-InlineRunner InsideTransaction InvalidField MemoryRepository MpesaError NotSent NotYet Outcome OutcomeUnknown
-RefundExceedsPayment Repository RequestRefused Secret Settings SqliteRepository Status StorageBusy StorageError
-StorageUnavailable TaskRunner ThreadRunner TokenRefused Transaction TransactionNotFound TransactionRecord TransactionType Turn
-UnexpectedAnswer WebhookRequest WebhookResponse Webhooks decode_callback explain
-""".split()
+PUBLIC = [
+    "Account",
+    "AsyncDarajaClient",
+    "AsyncGateway",
+    "AsyncRepository",
+    "Busy",
+    "Callback",
+    "CallbackRecord",
+    "CallbackRow",
+    "CallbackType",
+    "ConfigurationError",
+    "DarajaClient",
+    "DarajaError",
+    "Disposition",
+    "DuplicateKey",
+    "Environment",
+    "Explanation",
+    "Family",
+    "Gateway",
+    "IdempotencyMismatch",
+    "IllegalTransition",
+    "InlineRunner",
+    "InsideTransaction",
+    "InvalidField",
+    "MemoryRepository",
+    "MpesaError",
+    "NotSent",
+    "NotYet",
+    "Outcome",
+    "OutcomeUnknown",
+    "RefundExceedsPayment",
+    "Repository",
+    "RequestRefused",
+    "Secret",
+    "Settings",
+    "SqliteRepository",
+    "Status",
+    "StorageBusy",
+    "StorageError",
+    "StorageUnavailable",
+    "TaskRunner",
+    "ThreadRunner",
+    "TokenRefused",
+    "Transaction",
+    "TransactionNotFound",
+    "TransactionRecord",
+    "TransactionType",
+    "Turn",
+    "UnexpectedAnswer",
+    "WebhookRequest",
+    "WebhookResponse",
+    "Webhooks",
+    "decode_callback",
+    "explain",
+]
 
 
 def test_public_names_are_pinned():

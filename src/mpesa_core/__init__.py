@@ -1,7 +1,7 @@
 """Take and send money over M-PESA.
 
-Everything that a program needs is importable from here; the modules behind the names are loaded when a name is first used, so
-that importing the package costs little and httpx is loaded only where something is sent.
+Everything that a program needs is importable from here; the modules behind the names are loaded when a name is first
+used, so that importing the package costs little and httpx is loaded only where something is sent.
 
 - :class:`Gateway`, :class:`AsyncGateway`: the front door.
 - :class:`Settings`, :class:`Account`, :class:`Secret`: what can be set.

@@ -5,7 +5,8 @@
     from mpesa_core import Gateway, Settings, SqliteRepository
 
     gateway = Gateway(Settings(...), SqliteRepository("payments.db"))
-    payment = gateway.stk_push(phone_number="0712345678", amount=100, account_reference="INV-1", idempotency_key="INV-1")
+    payment = gateway.stk_push(phone_number="0712345678", amount=100, account_reference="INV-1",
+    idempotency_key="INV-1")
 
 :class:`AsyncGateway` is the same with coroutines.
 """
@@ -86,7 +87,7 @@ class _Desk:
         """
         self.settings.account(name)
         other = copy.copy(self)
-        other._account_name = name
+        other._account_name = name  # noqa: SLF001 - our own copy
         return other
 
     def _stk_push(self, **given: Any) -> Procedure[TransactionRecord]:
@@ -127,7 +128,7 @@ class _Desk:
         return answer
 
     def _fixed_token(self, product: str) -> str | None:
-        """URLs that no transaction owns carry a token only where tokens are signed: an unsigned one would prove nothing."""
+        """The token of URLs that no transaction owns, only where tokens are signed: an unsigned one would prove nothing."""
         secret = self.settings.callback_secret
         if secret is None:
             return None
@@ -139,7 +140,9 @@ class _Desk:
         if row is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
         if row.generation == 0:
-            raise InvalidField("transaction", row.status, expected="a settled transaction; there is nothing to announce yet")
+            raise InvalidField(
+                "transaction", row.status, expected="a settled transaction; there is nothing to announce yet"
+            )
         parent = (yield from self.engine.store.get(row.parent_id)) if row.parent_id is not None else None
         yield from self.engine.fire(row, parent)
         return row
@@ -168,12 +171,13 @@ class Gateway(_Desk):
     Args:
         settings: see :class:`~mpesa_core.settings.Settings`.
         repository: where transactions and callbacks are kept.
-        client: what talks to Daraja; by default a :class:`~mpesa_core.client.DarajaClient` made when it is first needed.
+        client: what talks to Daraja; by default a :class:`~mpesa_core.client.DarajaClient` made when it is first
+            needed.
         bus: what delivers signals; by default blinker's, with ``sender``.
         runner: who works on callbacks: ``thread`` (also recovers and reconciles, from its start), ``inline``, or a
             :class:`~mpesa_core.tasks.TaskRunner` of yours.
-        resolve_c2b: gives a C2B payment that nobody initiated the host's own fields; gets the decoded callback and returns a
-            mapping.
+        resolve_c2b: gives a C2B payment that nobody initiated the host's own fields; gets the decoded callback and
+            returns a mapping.
         sender: the sender of the signals.
         clock: the time, aware, in UTC.
         new_id: makes ids; they must be unguessable, as UUID4 is.
@@ -338,7 +342,8 @@ class Gateway(_Desk):
     def query(self, transaction: Identified) -> TransactionRecord:
         """Ask M-PESA what became of a transaction, and apply the answer.
 
-        An STK push is answered at once; a payout or reversal by a callback, later. Nothing is asked while the rate is used up.
+        An STK push is answered at once; a payout or reversal by a callback, later. Nothing is asked while the rate is
+        used up.
 
         Returns:
             The transaction as it is now.

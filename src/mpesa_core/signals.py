@@ -8,9 +8,10 @@ Connect a receiver to any of them::
     def mark_paid(sender, transaction, **kwargs):
         ...
 
-Signals fire when no row lock is held and the settlement is durable: at least once always, exactly once while no process dies
-in between. A receiver that raises is logged; it never undoes a settlement and never keeps another receiver from running.
-Arguments may be added at any time, so a receiver takes ``**kwargs``. ``sender`` is the gateway's ``sender``.
+Signals fire when no row lock is held and the settlement is durable: at least once always, exactly once while no
+process dies in between. A receiver that raises is logged; it never undoes a settlement and never keeps another
+receiver from running. Arguments may be added at any time, so a receiver takes ``**kwargs``. ``sender`` is the
+gateway's ``sender``.
 
 Receivers are held strongly unless ``weak=True`` is asked for, have no order, and may be coroutine functions.
 """
@@ -70,8 +71,8 @@ payment_confirmed = Signal(
 )
 payment_failed = Signal(
     "payment_failed",
-    "An STK push was not paid. Arguments: transaction, result_code (int, or text), result_desc; outcome_known (False: it may "
-    "yet turn out to be paid), late.",
+    "An STK push was not paid. Arguments: transaction, result_code (int, or text), result_desc; outcome_known (False: it "
+    "may yet turn out to be paid), late.",
 )
 payment_cancelled = Signal("payment_cancelled", "As well as payment_failed, by the customer. The same arguments.")
 payment_expired = Signal("payment_expired", "As well as payment_failed, no answer in time. The same arguments.")
@@ -89,29 +90,29 @@ c2b_validation_received = Signal(
 payout_completed = Signal("payout_completed", "A payout arrived. Arguments: transaction; late.")
 payout_failed = Signal(
     "payout_failed",
-    "A payout failed or timed out. Arguments: transaction, result_code, result_desc; outcome_known (pay again only if it is "
-    "True), late.",
+    "A payout failed or timed out. Arguments: transaction, result_code, result_desc; outcome_known (pay again only if it "
+    "is True), late.",
 )
 reversal_completed = Signal(
     "reversal_completed",
-    "A payment is reversed, all of it. Arguments: transaction (the original, or the reversal itself where the original is not "
-    "ours); reversal.",
+    "A payment is reversed, all of it. Arguments: transaction (the original, or the reversal itself where the original "
+    "is not ours); reversal.",
 )
 reversal_failed = Signal(
     "reversal_failed",
-    "A reversal failed. Arguments: transaction (the original, or the reversal where the original is not ours), reversal, "
+    "A reversal failed. Arguments: transaction (the original, or the reversal where that is not ours), reversal, "
     "result_code, result_desc, outcome_known, late.",
 )
 balance_received = Signal(
     "balance_received",
-    "An account balance came. Arguments: raw_payload; balances (a tuple of mpesa_core.daraja.balance.Balance), callback.",
+    "An account balance came. Arguments: raw_payload; balances (mpesa_core.daraja.balance.Balance objects), callback.",
 )
 callback_received = Signal(
     "callback_received", "A callback was processed, whatever became of it. Arguments: callback (its row), disposition."
 )
 settlement_conflict = Signal(
     "settlement_conflict",
-    "Evidence contradicts what is known; a person has to look. Arguments: transaction (or None), callback, problem (one "
+    "Evidence contradicts what is known; a person has to look. Arguments: transaction (or None), callback, problem (a "
     "sentence).",
 )
 

@@ -73,5 +73,5 @@ class Applied:
             self.conflicts += 1
             open_ones = {**self.transaction.conflicts, decision.fingerprint: {"callback": str(evidence.callback_id)}}
             self.transaction = attrs.evolve(self.transaction, conflicts=open_ones)
-        assert not (isinstance(decision, Duplicate) and self.transaction.status in (Status.PENDING,))
+        assert not (isinstance(decision, Duplicate) and self.transaction.status == Status.PENDING)
         return decision

@@ -6,11 +6,11 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from tests.payments.evidence import row
 
 from mpesa_core.payments.announcements import announcements
 from mpesa_core.payments.machine import Source
 from mpesa_core.payments.records import Status, TransactionType
-from tests.payments.evidence import row
 
 
 def fired(**changes):
@@ -59,7 +59,10 @@ def test_failure_says_whether_it_is_known(status, settled_by, expected):
 def test_text_code_is_passed_as_text():
     """A code that is no number reaches the receiver as text."""
     [signal] = fired(
-        transaction_type=TransactionType.B2C, status=Status.FAILED, result_code_text="SFC_IC0003", settled_by=Source.CALLBACK
+        transaction_type=TransactionType.B2C,
+        status=Status.FAILED,
+        result_code_text="SFC_IC0003",
+        settled_by=Source.CALLBACK,
     )
     assert "SFC_IC0003" == signal.arguments["result_code"]
 

@@ -1,7 +1,8 @@
 """Which STK payment a C2B confirmation belongs to, if any.
 
-A short code with registered C2B URLs gets a confirmation for each STK payment too, with the same receipt and in either order.
-One receipt is one settlement, so a confirmation first looks for the STK transaction that it is the second report of.
+A short code with registered C2B URLs gets a confirmation for each STK payment too, with the same receipt and in
+either order. One receipt is one settlement, so a confirmation first looks for the STK transaction that it is the
+second report of.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def plausible(
 ) -> tuple[TransactionRecord, ...]:
     """Those of the rows that the confirmation may belong to.
 
-    A row is out when it has a receipt, has failed for certain, or has another phone number (where that can be seen, through a
-    mask or by its hash). One that was given up is out too when the customer paid later than its prompt could have lived.
+    A row is out when it has a receipt, has failed for certain, or has another phone number (where that can be seen,
+    through a mask or by its hash). One that was given up is out too when the customer paid later than its prompt
+    could have lived.
 
     Args:
         rows: STK transactions of the same short code, amount and reference, without a receipt.
@@ -101,7 +103,7 @@ def match(
 
 
 def phone_agrees(ours: str, said: str | None) -> bool:
-    """Whether a number as M-PESA shows it can be ours: in full, masked with ``*`` or spaces, or as a SHA-256 hash in hex."""
+    """Whether a number as M-PESA shows it can be ours: in full, masked with ``*``, or as a SHA-256 hash in hex."""
     if not ours or not said:
         return True
     text = re.sub(r"\s+", "", said)

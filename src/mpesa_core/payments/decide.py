@@ -50,7 +50,8 @@ class Evidence:
         checkout_request_id, merchant_request_id, conversation_id, originator_conversation_id: as said, or None.
         raw: the parsed body.
         callback_id: the recorded callback that says it, or None.
-        problem: what in it could not be read, or was told in two ways; a success with a problem settles nothing by itself.
+        problem: what in it could not be read, or was told in two ways; a success with a problem settles nothing by
+            itself.
         review: it was understood, but it should be looked at by a person (a code that nobody has documented).
     """
 
@@ -152,9 +153,7 @@ _IDENTIFIERS: Final = (
 _VISIBLE_PHONE = re.compile(r"254[17]\d{8}\Z")
 
 
-def decide(
-    row: TransactionRecord, evidence: Evidence, now: datetime, *, on_queue_timeout: str = "ask"
-) -> Decision:
+def decide(row: TransactionRecord, evidence: Evidence, now: datetime, *, on_queue_timeout: str = "ask") -> Decision:
     """What this evidence makes of this transaction.
 
     Args:
@@ -193,7 +192,9 @@ def _judge(row: TransactionRecord, evidence: Evidence, now: datetime, on_queue_t
         if known or evidence.source is Source.QUERY:
             return Ignore()
         return AskNow(review=evidence.review)
-    problem = evidence.problem or _mismatch(row, evidence) if target is Status.SUCCESS else _other_payment(row, evidence)
+    problem = (
+        evidence.problem or _mismatch(row, evidence) if target is Status.SUCCESS else _other_payment(row, evidence)
+    )
     if problem:
         return Conflict(evidence.says, problem)
     if row.status in OPEN:
@@ -284,8 +285,8 @@ def accept(row: TransactionRecord, evidence: Evidence, now: datetime) -> Settle 
     The amount becomes what really came, so that the books stay true.
 
     Raises:
-        IllegalTransition: the conflict cannot be accepted (a failure after a success: M-PESA's money is undone by a reversal
-            and by nothing else); it can be dismissed.
+        IllegalTransition: the conflict cannot be accepted (a failure after a success: M-PESA's money is undone by a
+            reversal and by nothing else); it can be dismissed.
     """
     by_person = attrs.evolve(evidence, source=Source.PERSON)
     if evidence.outcome is Outcome.SUCCESS and row.status == Status.SUCCESS:

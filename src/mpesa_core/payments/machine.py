@@ -7,11 +7,11 @@
        │             └──────> TIMEOUT  (never known)
        └── the same three, for evidence that matches a row which nobody sent
 
-    not known (TIMEOUT; FAILED concluded from a query) ──> SUCCESS, or FAILED and known; TIMEOUT also ──> FAILED by a query
-    FAILED and known ──> SUCCESS only when a person accepts it
+    not known (TIMEOUT; FAILED concluded from a query) ──> SUCCESS, or FAILED and known; TIMEOUT also ──> FAILED by a
+    query FAILED and known ──> SUCCESS only when a person accepts it
 
-What is known only grows: PROCESSING < TIMEOUT < FAILED by a query < FAILED and known | SUCCESS. So the order in which pieces
-of evidence arrive does not matter, and two that contradict each other meet at the top, as a conflict.
+What is known only grows: PROCESSING < TIMEOUT < FAILED by a query < FAILED and known | SUCCESS. So the order in which
+pieces of evidence arrive does not matter, and two that contradict each other meet at the top, as a conflict.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _CERTAIN = frozenset(
 
 
 def is_known(status: str, settled_by: str | None) -> bool:
-    """Whether a status is M-PESA's last word: SUCCESS and REVERSED always, FAILED unless a query said it, TIMEOUT never."""
+    """Whether it is M-PESA's last word: SUCCESS and REVERSED always, FAILED unless a query said it, TIMEOUT never."""
     if status in (Status.SUCCESS, Status.REVERSED):
         return True
     return status == Status.FAILED and settled_by in _CERTAIN

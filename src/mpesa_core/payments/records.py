@@ -1,8 +1,9 @@
 """What is stored: the protocols that the core reads rows through, the enums, and the core's own records.
 
-A repository returns rows of its own (a Django instance, a SQLAlchemy instance, an attrs record). The core reads them through
-:class:`TransactionRecord` and :class:`CallbackRecord` and never writes to them. All times are aware and in UTC; all amounts
-are shillings as :class:`~decimal.Decimal`.
+A repository returns rows of its own (a Django instance, a SQLAlchemy instance, an attrs record). The core reads them
+through
+:class:`TransactionRecord` and :class:`CallbackRecord` and never writes to them. All times are aware and in UTC; all
+amounts are shillings as :class:`~decimal.Decimal`.
 """
 
 from __future__ import annotations

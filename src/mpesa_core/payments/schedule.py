@@ -18,7 +18,7 @@ def deadline(row: TransactionRecord, settings: Settings) -> datetime:
 
 
 def next_check(row: TransactionRecord, settings: Settings, now: datetime, *, checks: int) -> datetime | None:
-    """When to ask next, after ``checks`` questions: ever more rarely, at the deadline in any case, not after the horizon.
+    """When to ask next, after ``checks`` questions: ever more rarely, at the deadline in any case, and up to the horizon.
 
     Returns:
         The time; None when the horizon is past and nothing is asked any more.

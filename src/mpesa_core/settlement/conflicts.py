@@ -19,14 +19,16 @@ from mpesa_core.settlement.evidence import SPEAKS_OF, evidence_of
 __all__ = ["accept_conflict", "dismiss_conflict"]
 
 
-def accept_conflict(engine: Engine, callback_id: UUID, transaction_id: UUID | None = None) -> Procedure[TransactionRecord]:
+def accept_conflict(
+    engine: Engine, callback_id: UUID, transaction_id: UUID | None = None
+) -> Procedure[TransactionRecord]:
     """Settle a transaction by what a conflicting callback says, on a person's word.
 
     Args:
         engine: the engine.
         callback_id: the callback in conflict.
-        transaction_id: the transaction that it is about; None for the one it was related to. A C2B confirmation that belongs to
-            none becomes a transaction of its own.
+        transaction_id: the transaction that it is about; None for the one it was related to. A C2B confirmation that
+            belongs to none becomes a transaction of its own.
 
     Returns:
         The transaction as it is now; its other open conflicts are resolved with it.
@@ -42,7 +44,9 @@ def accept_conflict(engine: Engine, callback_id: UUID, transaction_id: UUID | No
     owner = transaction_id or callback.related_transaction_id
     if owner is None:
         if callback.callback_type not in (CallbackType.C2B_CONFIRMATION, CallbackType.PULL):
-            raise TransactionNotFound(f"callback {callback_id} belongs to no transaction yet: say which one it is about")
+            raise TransactionNotFound(
+                f"callback {callback_id} belongs to no transaction yet: say which one it is about"
+            )
         verdict = yield from engine.create_c2b(message, evidence)
         if not isinstance(verdict, Applied):
             raise StorageBusy("somebody else recorded that payment at this moment; look again")

@@ -33,13 +33,17 @@ ResolveHook = Callable[[Callback], Mapping[str, Any]]
 class Sender(Protocol):
     """What sends an operation: :class:`~mpesa_core.client.DarajaClient`."""
 
-    def send(self, operation: AnyOperation, *, account: str = "default") -> Any: ...
+    def send(self, operation: AnyOperation, *, account: str = "default") -> Any:
+        """Send it on that account and return its answer, or raise."""
+        ...
 
 
 class AsyncSender(Protocol):
     """What sends an operation: :class:`~mpesa_core.client.AsyncDarajaClient`."""
 
-    def send(self, operation: AnyOperation, *, account: str = "default") -> Awaitable[Any]: ...
+    def send(self, operation: AnyOperation, *, account: str = "default") -> Awaitable[Any]:
+        """Send it on that account and return its answer, or raise."""
+        ...
 
 
 class SyncDriver:

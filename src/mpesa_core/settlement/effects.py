@@ -21,7 +21,18 @@ from mpesa_core.payments.records import (
     TransactionRecord,
 )
 
-__all__ = ["Deliver", "Effect", "Procedure", "ResolveC2B", "Send", "Store", "StoreCall", "deliver", "resolve_c2b", "send"]
+__all__ = [
+    "Deliver",
+    "Effect",
+    "Procedure",
+    "ResolveC2B",
+    "Send",
+    "Store",
+    "StoreCall",
+    "deliver",
+    "resolve_c2b",
+    "send",
+]
 
 T = TypeVar("T")
 
@@ -65,59 +76,70 @@ Procedure = Generator[Effect, Any, T]
 
 
 class Store:
-    """The repository's operations as typed steps of a procedure. See :class:`mpesa_core.repository.protocol.Repository`."""
+    """The repository's operations as typed steps; see :class:`mpesa_core.repository.protocol.Repository`."""
 
     def add_callback(self, draft: CallbackDraft) -> Procedure[UUID]:
+        """Record a callback."""
         result: UUID = yield StoreCall("add_callback", (draft,))
         return result
 
     def get_callback(self, callback_id: UUID) -> Procedure[CallbackRecord | None]:
+        """Read a callback."""
         result: CallbackRecord | None = yield StoreCall("get_callback", (callback_id,))
         return result
 
     def change_callback(
         self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
     ) -> Procedure[bool]:
+        """Claim, postpone, close or resolve."""
         result: bool = yield StoreCall("change_callback", (callback_id, expected_next_attempt, changes))
         return result
 
     def due_callbacks(self, now: datetime, limit: int) -> Procedure[Sequence[CallbackRecord]]:
+        """The callbacks that are due."""
         result: Sequence[CallbackRecord] = yield StoreCall("due_callbacks", (now, limit))
         return result
 
     def open_callbacks(
         self, *, token: str | None = None, correlation_ids: Sequence[str] = ()
     ) -> Procedure[Sequence[CallbackRecord]]:
+        """The callbacks that are not closed."""
         result: Sequence[CallbackRecord] = yield StoreCall(
             "open_callbacks", (), {"token": token, "correlation_ids": correlation_ids}
         )
         return result
 
     def add(self, draft: TransactionDraft) -> Procedure[TransactionRecord]:
+        """Record a transaction."""
         result: TransactionRecord = yield StoreCall("add", (draft,))
         return result
 
     def get(self, transaction_id: UUID) -> Procedure[TransactionRecord | None]:
+        """Read a transaction."""
         result: TransactionRecord | None = yield StoreCall("get", (transaction_id,))
         return result
 
     def find(self, key: Key, value: str | tuple[str, str]) -> Procedure[TransactionRecord | None]:
+        """Find a transaction by a key."""
         result: TransactionRecord | None = yield StoreCall("find", (key, value))
         return result
 
     def change(
         self, transaction_id: UUID, version: int, changes: Mapping[str, Any]
     ) -> Procedure[TransactionRecord | None]:
+        """Compare-and-set."""
         result: TransactionRecord | None = yield StoreCall("change", (transaction_id, version, changes))
         return result
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Procedure[Sequence[TransactionRecord]]:
+        """The transactions of a sweep."""
         result: Sequence[TransactionRecord] = yield StoreCall("due", (sweep, now, limit))
         return result
 
     def candidates(
         self, short_code: str, amount: Decimal, reference: str | None
     ) -> Procedure[Sequence[TransactionRecord]]:
+        """STK payments without a receipt."""
         result: Sequence[TransactionRecord] = yield StoreCall("candidates", (short_code, amount, reference))
         return result
 
@@ -127,9 +149,7 @@ def send(operation: AnyOperation, account: str) -> Procedure[Any]:
     return (yield Send(operation, account))
 
 
-def deliver(
-    signal: str, arguments: Mapping[str, Any], transaction: TransactionRecord | None = None
-) -> Procedure[None]:
+def deliver(signal: str, arguments: Mapping[str, Any], transaction: TransactionRecord | None = None) -> Procedure[None]:
     """Deliver a signal."""
     yield Deliver(signal, arguments, transaction)
 

@@ -4,10 +4,12 @@
 
     claim -> decode -> find the transaction -> decide -> settle -> close -> announce -> mark
 
-Each step is one atomic repository operation, and any of them may be the last one before the process dies. What makes that safe:
+Each step is one atomic repository operation, and any of them may be the last one before the process dies. What makes
+that safe:
 
 - a callback is *claimed* by moving its next attempt into the future; if the worker dies, the attempt comes due again;
-- a settlement is one compare-and-set, which also sets the announcer's lease (the *fence*): who wins it announces, nobody else;
+- a settlement is one compare-and-set, which also sets the announcer's lease (the *fence*): who wins it announces,
+  nobody else;
 - nothing settles while the fence is up, so no signal is overwritten; a lapsed fence is claimed and announced first;
 - the fence is *marked* down only after the signals went out, and the mark names the generation;
 - a conflict stands on the transaction's own row before it is announced.
@@ -63,7 +65,7 @@ __all__ = ["C2B_NAMESPACE", "Applied", "Closed", "Engine", "Postponed", "Verdict
 _log = logging.getLogger("mpesa_core.settlement")
 
 C2B_NAMESPACE: Final = UUID("6f1c2f0e-8a55-4a1e-9f0c-2b7f5b9d5c20")
-"""A C2B payment that nobody initiated gets the id ``uuid5(C2B_NAMESPACE, "short code:receipt")``, in every worker the same."""
+"""The id of a C2B payment is ``uuid5(C2B_NAMESPACE, "short code:receipt")``, in every worker the same."""
 
 
 @attrs.frozen
@@ -145,7 +147,7 @@ class Engine:
             verdict = yield from self._work(callback)
         except StorageError:
             raise  # it stays claimed; when the lease lapses it is taken up again
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a body nobody thought of must not block the queue
             _log.error("Callback %s could not be processed: %s", callback.id, outline(error))
             verdict = self._put_back(callback, outline(error))
         yield from self._finish(callback, lease, verdict)
@@ -283,7 +285,9 @@ class Engine:
                     if changed is None:
                         return None
                 if review:
-                    problem = f"Nobody has documented the code {evidence.code_text or '(none)'}; M-PESA is asked about it."
+                    problem = (
+                        f"Nobody has documented the code {evidence.code_text or '(none)'}; M-PESA is asked about it."
+                    )
                     yield from self._announce_conflict(row, callback, problem)
                     return Closed(Disposition.CONFLICT, row, problem)
                 return Applied(row)
@@ -300,7 +304,9 @@ class Engine:
     ) -> Procedure[Verdict | None]:
         """Ask M-PESA itself before a callback's success settles; its answer settles, and the callback then enriches."""
         if row.status not in OPEN and row.settled_by == Source.QUERY:
-            denied = Conflict(evidence.says, "A callback says that it succeeded, and M-PESA, when asked, that it did not.")
+            denied = Conflict(
+                evidence.says, "A callback says that it succeeded, and M-PESA, when asked, that it did not."
+            )
             return (yield from self._conflict(row, denied, callback))
         answer = yield from self.questions.ask(row)
         if answer is not None:
@@ -505,9 +511,7 @@ class Engine:
         """Take over the announcement of a settlement whose announcer's lease has lapsed; None if somebody else did."""
         if row.announce_until is None or row.announce_until > self.clock():
             return None
-        return (
-            yield from self.store.change(row.id, row.version, self.fence())
-        )
+        return (yield from self.store.change(row.id, row.version, self.fence()))
 
     def announce(self, row: TransactionRecord) -> Procedure[bool]:
         """Fire the signals of a settlement that this worker has the fence of, then mark it announced.
@@ -546,7 +550,7 @@ class Engine:
     # -- a reversal and its original -------------------------------------------------------------------------------
 
     def _carry_to_parent(self, child: TransactionRecord) -> Procedure[tuple[TransactionRecord | None, bool]]:
-        """Let the original know what became of its reversal: keep or release what was reserved, and reverse it when all is back.
+        """Tell the original what became of its reversal: keep or release what was reserved, reverse it when all is back.
 
         Returns:
             The original, and whether the reversal may be announced now.

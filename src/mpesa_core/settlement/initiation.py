@@ -2,18 +2,18 @@
 
 What becomes of the row, its signal and its idempotency key:
 
-=====================  ===========================  =======================================  =================================
-what happened          the row                      signal                                   the caller gets
-=====================  ===========================  =======================================  =================================
-accepted               PROCESSING, with M-PESA's    ``payment_initiated`` (STK)              the row
-                       identifiers
-refused by Daraja      FAILED, known                ``…_failed(outcome_known=True)``         the error, with ``.transaction``
-provably not sent      FAILED, known, ``unsent``    ``…_failed(outcome_known=True)``         ``NotSent``, with ``.transaction``
-unknown                PROCESSING, asked about      none yet                                 the row
-=====================  ===========================  =======================================  =================================
+==================  ==========================  =================================  ===============================
+what happened       the row                     its signal                         the caller gets
+==================  ==========================  =================================  ===============================
+accepted            PROCESSING, with M-PESA's   ``payment_initiated`` (STK)        the row
+                    identifiers
+refused by Daraja   FAILED, known               ``…_failed(outcome_known=True)``   the error, with ``.transaction``
+provably not sent   FAILED, known, ``unsent``   ``…_failed(outcome_known=True)``   ``NotSent``, with ``.transaction``
+unknown             PROCESSING, asked about     none yet                           the row
+==================  ==========================  =================================  ===============================
 
-The idempotency key stays with its row in every case: the same call again sends nothing and returns that row, as it stands. To
-try again after a failure that is known, use a new key.
+The idempotency key stays with its row in every case: the same call again sends nothing and returns that row, as it
+stands. To try again after a failure that is known, use a new key.
 """
 
 from __future__ import annotations

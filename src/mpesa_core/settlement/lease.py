@@ -19,7 +19,9 @@ __all__ = ["LeaseKeeper", "renewed"]
 _log = logging.getLogger("mpesa_core.settlement")
 
 
-def renewed(row: TransactionRecord | None, generation: int, now: datetime, seconds: float) -> dict[str, datetime] | None:
+def renewed(
+    row: TransactionRecord | None, generation: int, now: datetime, seconds: float
+) -> dict[str, datetime] | None:
     """The change that renews a lease; None where the generation is announced, or another one is up."""
     if row is None or row.generation != generation or row.announce_until is None:
         return None
@@ -27,7 +29,7 @@ def renewed(row: TransactionRecord | None, generation: int, now: datetime, secon
 
 
 class LeaseKeeper:
-    """One thread for all announcements of a process; it is started by the first receiver, and renews at a third of the lease.
+    """One thread for all announcements of a process, started by the first; it renews at a third of the lease.
 
     Args:
         repository: where the rows are.

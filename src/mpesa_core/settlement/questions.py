@@ -1,4 +1,4 @@
-"""Asking M-PESA what became of a transaction. An answer is recorded in the callback log, and processed like a callback."""
+"""Asking M-PESA what became of a transaction. An answer is recorded in the log, and processed like a callback."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ class Questions:
         """Ask about one transaction, if the rate allows.
 
         Returns:
-            The id of the recorded answer, which is still to be processed; None where there is none: M-PESA could not say,
-            could not be reached, or answers by a callback.
+            The id of the recorded answer, which is still to be processed; None where there is none: M-PESA could not
+            say, could not be reached, or answers by a callback.
         """
         if not self.can_ask(row) or not self.limit.take(self._clock()):
             return None
@@ -95,9 +95,7 @@ class Questions:
 
     def _ask_stk(self, row: TransactionRecord) -> Procedure[UUID]:
         assert row.checkout_request_id is not None
-        answer: StkQueryAnswer = yield from send(
-            StkQuery(checkout_request_id=row.checkout_request_id), row.account
-        )
+        answer: StkQueryAnswer = yield from send(StkQuery(checkout_request_id=row.checkout_request_id), row.account)
         now = self._clock()
         draft = CallbackDraft(
             id=self._new_id(),

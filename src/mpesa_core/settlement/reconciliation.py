@@ -50,7 +50,7 @@ def reconcile(engine: Engine, limit: int = 100) -> Procedure[Reconciled]:
 
 
 def reconcile_one(engine: Engine, row: TransactionRecord) -> Procedure[Reconciled]:
-    """Ask about one transaction and apply the answer; conclude TIMEOUT if its deadline is past and nobody knows better."""
+    """Ask about one transaction and apply the answer; past its deadline, conclude TIMEOUT if nobody knows better."""
     now = engine.clock()
     due = next_check(row, engine.settings, now, checks=row.checks + 1)
     claimed = yield from engine.store.change(row.id, row.version, {"next_check_at": due, "checks": row.checks + 1})

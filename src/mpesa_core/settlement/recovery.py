@@ -29,9 +29,7 @@ class Recovered:
         return bool(self.unsent or self.announced or self.callbacks)
 
     def __add__(self, other: Recovered) -> Recovered:
-        return Recovered(
-            self.unsent + other.unsent, self.announced + other.announced, self.callbacks + other.callbacks
-        )
+        return Recovered(self.unsent + other.unsent, self.announced + other.announced, self.callbacks + other.callbacks)
 
 
 def recover(engine: Engine, limit: int = 100) -> Procedure[Recovered]:
