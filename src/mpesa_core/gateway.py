@@ -128,7 +128,7 @@ class _Desk:
         return answer
 
     def _fixed_token(self, product: str) -> str | None:
-        """The token of URLs that no transaction owns, only where tokens are signed: an unsigned one would prove nothing."""
+        """The token of URLs that no transaction owns; only where tokens are signed: any other would prove nothing."""
         secret = self.settings.callback_secret
         if secret is None:
             return None

@@ -71,8 +71,8 @@ payment_confirmed = Signal(
 )
 payment_failed = Signal(
     "payment_failed",
-    "An STK push was not paid. Arguments: transaction, result_code (int, or text), result_desc; outcome_known (False: it "
-    "may yet turn out to be paid), late.",
+    "An STK push was not paid. Arguments: transaction, result_code (int, or text), result_desc; outcome_known (False: "
+    "it may yet turn out to be paid), late.",
 )
 payment_cancelled = Signal("payment_cancelled", "As well as payment_failed, by the customer. The same arguments.")
 payment_expired = Signal("payment_expired", "As well as payment_failed, no answer in time. The same arguments.")
@@ -90,8 +90,8 @@ c2b_validation_received = Signal(
 payout_completed = Signal("payout_completed", "A payout arrived. Arguments: transaction; late.")
 payout_failed = Signal(
     "payout_failed",
-    "A payout failed or timed out. Arguments: transaction, result_code, result_desc; outcome_known (pay again only if it "
-    "is True), late.",
+    "A payout failed or timed out. Arguments: transaction, result_code, result_desc; outcome_known (pay again only if "
+    "it is True), late.",
 )
 reversal_completed = Signal(
     "reversal_completed",

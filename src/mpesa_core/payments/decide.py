@@ -15,6 +15,7 @@ from uuid import UUID
 import attrs
 
 from mpesa_core.daraja.codes import Outcome
+from mpesa_core.errors import IllegalTransition
 from mpesa_core.payments.machine import OPEN, Source, check_transition, is_known
 from mpesa_core.payments.records import Status, TransactionRecord
 
@@ -285,8 +286,8 @@ def accept(row: TransactionRecord, evidence: Evidence, now: datetime) -> Settle 
     The amount becomes what really came, so that the books stay true.
 
     Raises:
-        IllegalTransition: the conflict cannot be accepted (a failure after a success: M-PESA's money is undone by a
-            reversal and by nothing else); it can be dismissed.
+        IllegalTransition: the conflict cannot be accepted (a code that says nothing certain; a failure after a success,
+            which is undone by a reversal and by nothing else); it can be dismissed.
     """
     by_person = attrs.evolve(evidence, source=Source.PERSON)
     if evidence.outcome is Outcome.SUCCESS and row.status == Status.SUCCESS:
@@ -295,8 +296,8 @@ def accept(row: TransactionRecord, evidence: Evidence, now: datetime) -> Settle 
         changes = _proof(row, by_person, now)
         return Enrich({**changes, **_amount(evidence)})
     target = _STATUS_OF.get(evidence.outcome)
-    if target not in (Status.SUCCESS, Status.FAILED):
-        target = Status.TIMEOUT
+    if target is None:
+        raise IllegalTransition(row.status, evidence.outcome)
     settle = _settle(row, by_person, target, now)
     return Settle(settle.status, {**settle.changes, **(_amount(evidence) if target is Status.SUCCESS else {})})
 

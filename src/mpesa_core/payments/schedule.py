@@ -17,8 +17,17 @@ def deadline(row: TransactionRecord, settings: Settings) -> datetime:
     return row.initiated_at + timedelta(seconds=settings.stk_deadline if stk else settings.payout_deadline)
 
 
-def next_check(row: TransactionRecord, settings: Settings, now: datetime, *, checks: int) -> datetime | None:
-    """When to ask next, after ``checks`` questions: ever more rarely, at the deadline in any case, and up to the horizon.
+def next_check(
+    row: TransactionRecord, settings: Settings, now: datetime, *, checks: int, status: str | None = None
+) -> datetime | None:
+    """When to ask next, after ``checks`` questions: ever more rarely, at the deadline in any case.
+
+    Args:
+        row: the transaction.
+        settings: intervals, deadlines and the horizon.
+        now: the time.
+        checks: how many questions there were.
+        status: the one that it is about to have, where that is another.
 
     Returns:
         The time; None when the horizon is past and nothing is asked any more.
@@ -27,7 +36,7 @@ def next_check(row: TransactionRecord, settings: Settings, now: datetime, *, che
     wait = min(settings.query_interval * 2 ** min(checks, 20), settings.query_interval_longest)
     due = now + timedelta(seconds=wait)
     limit = deadline(row, settings)
-    if row.status in OPEN:
+    if (status or row.status) in OPEN:
         return min(due, limit) if now < limit else due
     return due if due <= end else None
 

@@ -319,8 +319,7 @@ class Engine:
     def _with_schedule(self, row: TransactionRecord, decision: Settle) -> Mapping[str, Any]:
         if "next_check_at" in decision.changes:
             return decision.changes
-        settled = _View(row, decision.changes)
-        due = next_check(settled, self.settings, self.clock(), checks=row.checks)
+        due = next_check(row, self.settings, self.clock(), checks=row.checks, status=decision.status)
         return {**decision.changes, "next_check_at": due}
 
     def _settle(
@@ -532,7 +531,7 @@ class Engine:
         """Deliver the signals of a settled transaction's present generation."""
         reversal = None
         if row.status == Status.REVERSED:
-            children = yield from self._successful_reversals(row)
+            children = yield from self._successful_reversals(row.reserved)
             reversal = children[-1] if children else None
         for announcement in announcements(row, parent, reversal):
             yield from deliver(announcement.signal, announcement.arguments, transaction=row)
@@ -550,7 +549,7 @@ class Engine:
     # -- a reversal and its original -------------------------------------------------------------------------------
 
     def _carry_to_parent(self, child: TransactionRecord) -> Procedure[tuple[TransactionRecord | None, bool]]:
-        """Tell the original what became of its reversal: keep or release what was reserved, reverse it when all is back.
+        """Tell the original of its reversal: keep or release what was reserved, reverse it when all is back.
 
         Returns:
             The original, and whether the reversal may be announced now.
@@ -570,7 +569,7 @@ class Engine:
             if reserved != dict(parent.reserved):
                 changes["reserved"] = reserved
             if child.status == Status.SUCCESS and parent.status == Status.SUCCESS:
-                children = yield from self._successful_reversals(_View(parent, {"reserved": reserved}))
+                children = yield from self._successful_reversals(reserved)
                 if sum(each.amount for each in children) >= parent.amount:
                     if parent.announce_until is not None:
                         lapsed = yield from self.claim_fence(parent)
@@ -593,9 +592,9 @@ class Engine:
                     yield from self.announce(changed)
                 return changed, True
 
-    def _successful_reversals(self, parent: TransactionRecord) -> Procedure[list[TransactionRecord]]:
+    def _successful_reversals(self, reserved: Mapping[str, str]) -> Procedure[list[TransactionRecord]]:
         children = []
-        for key in parent.reserved:
+        for key in reserved:
             child = yield from self.store.get(UUID(key))
             if child is not None and child.status == Status.SUCCESS:
                 children.append(child)
@@ -654,14 +653,3 @@ class Engine:
 def _needs_proof(row: TransactionRecord, target: Status, evidence: Evidence) -> bool:
     stk = row.transaction_type == TransactionType.STK_PUSH
     return stk and target is Status.SUCCESS and evidence.source is Source.CALLBACK
-
-
-class _View:
-    """A row with some fields as they are about to be."""
-
-    def __init__(self, row: TransactionRecord, changes: Mapping[str, Any]) -> None:
-        self._row = row
-        self._changes = changes
-
-    def __getattr__(self, name: str) -> Any:
-        return self._changes[name] if name in self._changes else getattr(self._row, name)
