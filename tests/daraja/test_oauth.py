@@ -75,7 +75,7 @@ def test_the_lifetime_is_read_or_the_documented_one(given: Any, seconds: float) 
 @pytest.mark.parametrize("sample", ["oauth__error__invalid_credentials", "oauth__error__empty_body"])
 def test_refused_keys(sample: str) -> None:
     """Wrong keys, and keys of the other environment (an empty body), are TokenRefused that says what to check."""
-    with pytest.raises(TokenRefused, match="consumer_key and consumer_secret.*environment") as raised:
+    with pytest.raises(TokenRefused, match=r"consumer_key and consumer_secret.*environment") as raised:
         FETCH.parse(_sample(sample))
     assert raised.value.status == 400
 
@@ -126,5 +126,5 @@ def test_nothing_shows_the_keys_or_the_token() -> None:
     refusal = {"errorCode": "400.008.01", "errorMessage": "Invalid Access Token - CANARYtoken1234567890"}
     with pytest.raises(TokenRefused) as raised:
         FETCH.parse(_answer(refusal, 400))
-    shown = traceback.format_exception(raised.value) + [repr(pickle.dumps(raised.value))]
+    shown = [*traceback.format_exception(raised.value), repr(pickle.dumps(raised.value))]
     assert "CANARY" not in "".join(shown)

@@ -162,19 +162,21 @@ def _deliver(
 
 def _parsed(operation: Operation[T], response: HttpResponse) -> T:
     # An answer came, so the request was carried out or refused. A fault in parsing must not look like either.
+    # What is raised here starts its traceback here: the frames of parsing have the body, with all that is in it.
+    failure: MpesaError | None = None
+    problem = ""
     try:
         return operation.parse(response)
-    except UnexpectedAnswer as error:
-        if not operation.moves_money:
-            raise
-        problem = str(error)
-    except MpesaError:
-        raise
-    except Exception as error:  # noqa: BLE001 - an operation may be the user's own
-        # The error's text is left out: it may quote the body, with a phone number or a credential in it.
+    except MpesaError as error:
+        failure = error.with_traceback(None)
+    except Exception as error:  # noqa: BLE001 - an operation may be the user's own; its text may quote the body
         problem = (
             f"{type(operation).__name__}.parse failed with {type(error).__name__} on an HTTP {response.status} answer."
         )
+    if isinstance(failure, UnexpectedAnswer) and operation.moves_money:
+        problem, failure = str(failure), None
+    if failure is not None:
+        raise failure
     if operation.moves_money:
         raise OutcomeUnknown(problem, status=response.status)
     raise UnexpectedAnswer(problem, status=response.status)
