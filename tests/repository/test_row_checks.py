@@ -34,7 +34,7 @@ def repository(request, tmp_path):
         ("amount", "10", "a finite Decimal"),
         ("amount", True, "a finite Decimal"),
         ("amount", Decimal("NaN"), "a finite Decimal"),
-        ("initiated_at", datetime(2026, 1, 1), "an aware datetime"),  # noqa: DTZ001 - naive on purpose
+        ("initiated_at", datetime(2026, 1, 1), "an aware datetime"),
         ("initiated_at", "2026-01-01", "an aware datetime"),
         ("initiated_at", None, "an aware datetime"),
         ("settled_at", 0, "an aware datetime or None"),

@@ -34,6 +34,7 @@ from mpesa_core.repository.rows import (
     Kind,
     check_names,
     plain,
+    receipt_pair,
 )
 
 __all__ = ["MemoryRepository"]
@@ -144,6 +145,8 @@ class MemoryRepository:
 
     def find(self, key: Key, value: str | tuple[str, str]) -> Transaction | None:
         """The transaction with that key, or None (the oldest, where several have it)."""
+        if key == Key.RECEIPT:
+            value = receipt_pair(value)
         with self._lock:
             if key == Key.ORIGINATOR_CONVERSATION_ID:
                 found = map(self._transactions.__getitem__, self._by_originator.get(str(value), {}))

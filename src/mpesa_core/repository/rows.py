@@ -19,7 +19,7 @@ import attrs
 
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.errors import InvalidField
-from mpesa_core.payments.records import CallbackRow, Disposition, Status, Transaction, TransactionType
+from mpesa_core.payments.records import CallbackRow, Disposition, Key, Status, Transaction, TransactionType
 
 __all__ = [
     "CALLBACK",
@@ -30,6 +30,7 @@ __all__ = [
     "check_names",
     "member",
     "plain",
+    "receipt_pair",
 ]
 
 
@@ -132,6 +133,17 @@ def check_names(changes: Mapping[str, Any], allowed: frozenset[str]) -> None:
                 expected=f"names out of {', '.join(sorted(allowed))}",
                 remedy=f"Did you mean {near[0]!r}?" if near else "Take it out.",
             )
+
+
+def receipt_pair(value: object) -> tuple[str, str]:
+    """What :data:`~mpesa_core.payments.records.Key.RECEIPT` is found by.
+
+    Raises:
+        InvalidField: it is no pair of short code and receipt.
+    """
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise InvalidField(Key.RECEIPT, type(value), expected="the pair (short_code, receipt)")
+    return value
 
 
 def member(name: str, text: Any) -> Any:

@@ -55,6 +55,7 @@ from mpesa_core.repository.rows import (
     check_names,
     member,
     plain,
+    receipt_pair,
 )
 
 __all__ = ["MIGRATIONS", "SqliteRepository"]
@@ -533,9 +534,7 @@ def _raise_duplicate(connection: sqlite3.Connection, row_id: UUID, fields: Mappi
 def _has_key(key: Key, value: object) -> tuple[str, list[Any]]:
     if key is not Key.RECEIPT:
         return f"{key} = ?", [_text_in(value)]
-    if not isinstance(value, tuple) or len(value) != 2:
-        raise InvalidField(key, type(value), expected="the pair (short_code, receipt)")
-    return "short_code = ? AND mpesa_receipt_number = ?", [_text_in(value[0]), _text_in(value[1])]
+    return "short_code = ? AND mpesa_receipt_number = ?", [_text_in(part) for part in receipt_pair(value)]
 
 
 # From a field to its column
