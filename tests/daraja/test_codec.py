@@ -47,6 +47,7 @@ def test_json_is_read_exactly(body, expected):
         b'"\xc3\x28"',
         '{"a": 1}'.encode("utf-16"),
         b'{"a": 1, "a": 2}',
+        b"{" + b",".join(b'"%d":1' % n for n in range(1_001)) + b"}",
         b'{"a": {"b": 1, "b": 1}}',
         b'{"\\u0000": 1, "\\u0000": 2}',
         b'{"a": 1e999}',
@@ -55,6 +56,7 @@ def test_json_is_read_exactly(body, expected):
         b'{"a": ' + b"9" * 100_000 + b"}",
         b'{"a": 0.' + b"9" * 100_000 + b"}",
         b"[" * 100_000,
+        b"[" + b"[]," * 10_000 + b"[]]",
         b"[" * 40 + b"]" * 40,
         b'{"a":' * 40 + b"1" + b"}" * 40,
         b"[" * 5_000 + b"]" * 5_000,
@@ -120,7 +122,7 @@ def test_a_hostile_body_takes_no_time(body):
         with suppress(ValueError):
             loads(body)
         best = min(best, time.process_time() - start)
-    assert best < 0.15
+    assert best < 0.1
 
 
 @given(st.binary(max_size=200))

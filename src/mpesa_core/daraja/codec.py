@@ -37,6 +37,12 @@ _DEEPEST = 32
 _LONGEST_NUMBER = 40
 """Characters of one number literal; the longest real one is a 14-digit time."""
 
+_MOST_KEYS = 1000
+"""Keys of one object; Daraja's widest has some twenty."""
+
+_MOST_CONTAINERS = 10_000
+"""Objects and lists of one body; a page of a hundred pulled transactions has 102."""
+
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAY_HOLD_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -49,7 +55,8 @@ def loads(body: bytes) -> Any:
 
     Raises:
         ValueError: not UTF-8, not JSON, NaN or Infinity, nested deeper than 32 levels, a number literal longer than 40
-            characters or beyond 1e±64, or a key twice in one object. The text says which, and quotes nothing.
+            characters or beyond 1e±64, an object with a key twice or more than 1,000 keys, or more than 10,000 objects
+            and lists. The text says which, and quotes nothing of the body.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -57,6 +64,8 @@ def loads(body: bytes) -> Any:
         raise ValueError("the body is not UTF-8") from None
     if not text.strip():
         raise ValueError("the body is empty")
+    if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS:
+        raise ValueError(f"the JSON has more than {_MOST_CONTAINERS} objects and lists")
     mend = _MAY_HOLD_UNSTORABLE.search(body) is not None
     try:
         value = json.loads(
@@ -91,6 +100,8 @@ def _constant(name: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_KEYS:
+        raise ValueError(f"an object with more than {_MOST_KEYS} keys")
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("an object has a key twice")
