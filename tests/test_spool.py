@@ -39,7 +39,6 @@ def draft(number=1, body=b'{"a": 1.10}', **changes):
         headers={"A": "b\ud800"},
         source_ip="196.201.214.200",
         token="abc",
-        correlation_id="ws_CO_1",
         received_at=START + timedelta(seconds=number),
         next_attempt_at=START + timedelta(seconds=number),
     )

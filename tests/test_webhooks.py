@@ -600,7 +600,21 @@ def test_a_decoder_with_a_defect_does_not_cost_a_callback(monkeypatch):
 
     response = post(host, b'{"a": 1}')
 
-    assert (200, {"a": 1}) == (response.status, host.repository.only.raw_body)
+    row = host.repository.only
+    assert (200, b'{"a": 1}', None, [row.id]) == (response.status, row.raw_bytes, row.raw_body, host.submitted)
+
+
+def test_a_credential_that_mpesa_echoes_is_in_the_bytes_alone():
+    """A queue-timeout notice repeats our request: what people and indexes see of it holds no credential."""
+    host = FakeHost()
+    body = sample_body("b2c__callback__queue_timeout_echoes_request")
+    credential = json.loads(body)["SecurityCredential"]
+
+    post(host, body, path="b2c/timeout/")
+
+    row = host.repository.only
+    assert (body, json.loads(body)["OriginatorConversationID"]) == (row.raw_bytes, row.correlation_id)
+    assert credential not in str(row.raw_body)
 
 
 # --- C2B validation

@@ -197,7 +197,7 @@ def test_a_json_bomb_is_kept_in_bounded_time_and_memory(body):
             check(host, webhooks, body, path)
             times.append(time.process_time() - started)
         print(f"{path} {min(times) * 1000:.1f} ms")
-        assert min(times) < 0.4  # 50 ms on an idle machine; the bound leaves room for slow ones and for tracing
+        assert min(times) < 0.15  # 50 ms on an idle machine; the bound leaves room for a busy one
     tracemalloc.start()
     try:
         check(host, webhooks, body, "stk/callback/")

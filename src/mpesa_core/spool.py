@@ -17,18 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import attrs
-
-from mpesa_core.daraja import codec
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.errors import StorageError
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackDraft
+from mpesa_core.reading import with_reading, without_reading
 
 if TYPE_CHECKING:
     from mpesa_core.repository.protocol import Repository
 
-__all__ = ["Spool", "without_reading"]
+__all__ = ["Spool"]
 
 _log = logging.getLogger("mpesa_core.spool")
 _SUFFIX = ".callback"
@@ -147,11 +145,6 @@ class Spool:
         _log.error("A spooled callback is damaged and was set aside as %s%s: %s", path.name, _DAMAGED, outline(error))
 
 
-def without_reading(draft: CallbackDraft) -> CallbackDraft:
-    """The callback with its exact bytes and nothing that was read out of them: what any store can take."""
-    return attrs.evolve(draft, raw_body=None, correlation_id=None, headers={})
-
-
 def _record(repository: Repository, draft: CallbackDraft) -> None:
     try:
         repository.add_callback(draft)
@@ -170,7 +163,6 @@ def _written(draft: CallbackDraft) -> bytes:
         "next_attempt_at": draft.next_attempt_at and draft.next_attempt_at.isoformat(),
         "source_ip": draft.source_ip,
         "token": draft.token,
-        "correlation_id": draft.correlation_id,
         "headers": dict(draft.headers),
         "length": len(draft.raw_bytes),
         "sha256": hashlib.sha256(draft.raw_bytes).hexdigest(),
@@ -185,24 +177,19 @@ def _read(content: bytes) -> CallbackDraft:
         raise ValueError("an unknown format")
     if known["length"] != len(body) or known["sha256"] != hashlib.sha256(body).hexdigest():
         raise ValueError("the body is not the one that was written")
-    try:
-        parsed = codec.loads(body)
-    except ValueError:
-        parsed = None
     received_at = datetime.fromisoformat(known["received_at"])
     due = known["next_attempt_at"]
-    return CallbackDraft(
+    draft = CallbackDraft(
         id=UUID(known["id"]),
         callback_type=CallbackType(known["callback_type"]),
         raw_bytes=body,
-        raw_body=parsed,
         headers=dict(known["headers"]),
         source_ip=known["source_ip"],
         token=known["token"],
-        correlation_id=known["correlation_id"],
         received_at=received_at,
         next_attempt_at=datetime.fromisoformat(due) if due else received_at,
     )
+    return with_reading(draft)
 
 
 def _sync_directory(directory: Path) -> None:

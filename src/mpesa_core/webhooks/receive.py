@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from mpesa_core.callback_tokens import token_is_signed
-from mpesa_core.daraja import callbacks, codec
+from mpesa_core.daraja import codec
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.errors import StorageBusy
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackDraft, Disposition
+from mpesa_core.reading import with_reading, without_reading
 from mpesa_core.routes import match_path
-from mpesa_core.spool import Spool, without_reading
+from mpesa_core.spool import Spool
 from mpesa_core.webhooks.answers import acknowledgement
 from mpesa_core.webhooks.exchange import WebhookRequest, WebhookResponse, read_body
 from mpesa_core.webhooks.refusals import RefusalBudget
@@ -44,7 +45,6 @@ _PAUSES = (0.02, 0.05, 0.1, 0.2)
 """Seconds between the attempts to record a callback in a store that is busy."""
 
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
-_LONGEST_CORRELATION = 255
 _REFUSALS = {400: "incomplete", 403: "forbidden", 404: "not found", 413: "too large", 503: "try again"}
 
 
@@ -185,7 +185,7 @@ class Webhooks:
         body = read_body(request, limit)
         if len(body.content) > limit:
             return _refused(draft, 413, f"more than the {limit} bytes that are allowed came; the body was not kept")
-        draft = _read(attrs.evolve(draft, raw_bytes=body.content))
+        draft = with_reading(attrs.evolve(draft, raw_bytes=body.content))
         if settings.verify_callback_source_ip and not in_networks(source, self._allowed):
             why = "could not be read" if source is None else "is not in callback_ip_allowlist"
             return _refused(draft, 403, f"the source address {why}")
@@ -274,23 +274,6 @@ def _refused(draft: CallbackDraft, status: int, error: str) -> _Judged:
         draft, next_attempt_at=None, processed=True, disposition=Disposition.REFUSED, error=f"HTTP {status}: {error}"
     )
     return _Judged(closed, status)
-
-
-def _read(draft: CallbackDraft) -> CallbackDraft:
-    """The draft with what its body says, as far as it can be read."""
-    try:
-        parsed = codec.loads(draft.raw_bytes)
-    except ValueError:
-        return draft
-    draft = attrs.evolve(draft, raw_body=parsed)
-    try:
-        correlation_id = callbacks.decode_callback(draft.callback_type, draft.raw_bytes).correlation_id
-    except Exception as error:  # noqa: BLE001 - it is total; a defect in it must not lose a callback all the same
-        _log.error("Callback %s could not be decoded: %s", draft.id, outline(error))
-        return draft
-    if correlation_id is None or len(correlation_id) > _LONGEST_CORRELATION:
-        return draft  # one of that length is none of M-PESA's, and wider than an index takes
-    return attrs.evolve(draft, correlation_id=correlation_id)
 
 
 _UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")

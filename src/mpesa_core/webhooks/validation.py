@@ -47,9 +47,7 @@ class Validator:
         # Threads do not survive a fork, and would never give their places back there: each process counts its own.
         self._places: dict[int, threading.BoundedSemaphore] = {}
 
-    def decide(
-        self, payload: object, callback_id: object
-    ) -> Mapping[str, str]:
+    def decide(self, payload: object, callback_id: object) -> Mapping[str, str]:
         """The decision, within the deadline.
 
         Args:
