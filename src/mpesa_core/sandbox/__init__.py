@@ -15,17 +15,11 @@ from mpesa_core.sandbox.behaviour import (
     Ending,
     QueryAnswer,
 )
-from mpesa_core.sandbox.daraja import (
-    CustomerPayment,
-    LocalDaraja,
-    LostAnswer,
-    NoConnection,
-    Organisation,
-    Rules,
-    SeenRequest,
-)
+from mpesa_core.sandbox.daraja import LocalDaraja, LostAnswer, NoConnection, SeenRequest
 from mpesa_core.sandbox.delivery import Posted, Posting, post_over_http
 from mpesa_core.sandbox.ledger import Balances, Entry, Kind, Ledger
+from mpesa_core.sandbox.mpesa import CustomerPayment
+from mpesa_core.sandbox.organisation import Organisation, Rules
 from mpesa_core.sandbox.server import DarajaServer
 
 __all__ = [

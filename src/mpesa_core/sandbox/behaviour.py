@@ -66,7 +66,7 @@ class Ending(StrEnum):
     ALREADY_REVERSED = "already_reversed"
     UNKNOWN_RECEIPT = "unknown_receipt"
     NEVER = "never"
-    """Never decided: no result comes, and every question is told that it is still being processed."""
+    """Never decided: no result comes (but a forged one may), and every question is told that it is being processed."""
 
 
 _DONE: Final = "The service request is processed successfully."
