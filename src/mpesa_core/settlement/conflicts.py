@@ -50,6 +50,7 @@ def accept_conflict(
         verdict = yield from engine.create_c2b(message, evidence)
         if not isinstance(verdict, Applied):
             raise StorageBusy("somebody else recorded that payment at this moment; look again")
+        yield from _release(engine, callback, evidence, None)
         yield from _resolve(engine, callback, verdict.row.id)
         yield from engine.announce(verdict.row)
         return (yield from _read(engine, verdict.row.id))
@@ -76,6 +77,7 @@ def accept_conflict(
                 other = yield from engine.store.get_callback(UUID(entry["callback"]))
                 if other is not None:
                     yield from _resolve(engine, other, row.id)
+        yield from _release(engine, callback, evidence, None)
         yield from _resolve(engine, callback, row.id)
         if "announce_until" in changes:
             yield from engine.announce(settled)
@@ -90,14 +92,27 @@ def dismiss_conflict(engine: Engine, callback_id: UUID) -> Procedure[None]:
     """
     callback = yield from _conflict(engine, callback_id)
     owner = callback.related_transaction_id
-    while owner is not None:
-        row = yield from _read(engine, owner)
-        left = {key: entry for key, entry in row.conflicts.items() if entry.get("callback") != str(callback_id)}
-        if left == dict(row.conflicts):
-            break
-        if (yield from engine.store.change(row.id, row.version, {"conflicts": left})) is not None:
-            break
+    evidence = _evidence(callback)[0] if _can_settle(callback) else None
+    yield from _release(engine, callback, evidence, owner)
     yield from _resolve(engine, callback, owner)
+
+
+def _release(
+    engine: Engine, callback: CallbackRecord, evidence: Evidence | None, owner: UUID | None
+) -> Procedure[None]:
+    """Take the callback's conflict off every transaction that it holds: its own, or each that it might belong to."""
+    held = {owner} if owner is not None else set()
+    if evidence is not None and evidence.short_code and evidence.amount is not None:
+        rows = yield from engine.store.candidates(evidence.short_code, evidence.amount, None)
+        held |= {row.id for row in rows}
+    for transaction_id in held:
+        while True:
+            row = yield from _read(engine, transaction_id)
+            left = {key: entry for key, entry in row.conflicts.items() if entry.get("callback") != str(callback.id)}
+            if left == dict(row.conflicts):
+                break
+            if (yield from engine.store.change(row.id, row.version, {"conflicts": left})) is not None:
+                break
 
 
 def _conflict(engine: Engine, callback_id: UUID) -> Procedure[CallbackRecord]:
@@ -107,10 +122,15 @@ def _conflict(engine: Engine, callback_id: UUID) -> Procedure[CallbackRecord]:
     return callback
 
 
+def _can_settle(callback: CallbackRecord) -> bool:
+    settling = (*SPEAKS_OF, CallbackType.C2B_CONFIRMATION, CallbackType.PULL)
+    return callback.callback_type in settling
+
+
 def _evidence(callback: CallbackRecord) -> tuple[Evidence, Any]:
     callback_type = CallbackType(callback.callback_type)
     message = decode_callback(callback_type, callback.raw_bytes)
-    if callback_type not in SPEAKS_OF and callback_type not in (CallbackType.C2B_CONFIRMATION, CallbackType.PULL):
+    if not _can_settle(callback):
         raise IllegalTransition(callback.callback_type, "settled")
     return attrs.evolve(evidence_of(message, callback_type, callback.id), reference=None), message
 
