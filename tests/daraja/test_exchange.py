@@ -233,6 +233,8 @@ def test_a_fault_in_parsing_does_not_look_like_a_refusal() -> None:
         assert error.status == 200
         _, error = play(Question(), ["T1", HttpResponse(status=200, body=body)])
         assert isinstance(error, UnexpectedAnswer)
+    _, error = play(Payout(), ["T1", HttpResponse(status=200, body=b"bug")])
+    assert "Payout.parse failed on an HTTP 200 answer: KeyError at test_exchange.py:" in str(error)
 
 
 def test_errors_drag_no_other_error_along() -> None:

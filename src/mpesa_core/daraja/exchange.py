@@ -170,9 +170,7 @@ def _parsed(operation: Operation[T], response: HttpResponse) -> T:
     except MpesaError as error:
         failure = error.with_traceback(None)
     except Exception as error:  # noqa: BLE001 - an operation may be the user's own; its text may quote the body
-        problem = (
-            f"{type(operation).__name__}.parse failed with {type(error).__name__} on an HTTP {response.status} answer."
-        )
+        problem = f"{type(operation).__name__}.parse failed on an HTTP {response.status} answer: {_where(error)}."
     if isinstance(failure, UnexpectedAnswer) and operation.moves_money:
         problem, failure = str(failure), None
     if failure is not None:
@@ -180,3 +178,13 @@ def _parsed(operation: Operation[T], response: HttpResponse) -> T:
     if operation.moves_money:
         raise OutcomeUnknown(problem, status=response.status)
     raise UnexpectedAnswer(problem, status=response.status)
+
+
+def _where(error: Exception) -> str:
+    """What an operation's author needs to find the fault: its kind, file and line."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None:
+        return type(error).__name__
+    return f"{type(error).__name__} at {place.tb_frame.f_code.co_filename.rpartition('/')[2]}:{place.tb_lineno}"
