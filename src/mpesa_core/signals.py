@@ -74,9 +74,9 @@ payment_failed = Signal(
     "An STK push was not paid. Arguments: transaction, result_code (int, or text), result_desc; outcome_known (False: "
     "it may yet turn out to be paid), late.",
 )
-payment_cancelled = Signal("payment_cancelled", "As well as payment_failed, by the customer. The same arguments.")
-payment_expired = Signal("payment_expired", "As well as payment_failed, no answer in time. The same arguments.")
-payment_denied = Signal("payment_denied", "As well as payment_failed, for funds, PIN or limits. The same arguments.")
+payment_cancelled = Signal("payment_cancelled", "As well as payment_failed, by the customer. Arguments: the same.")
+payment_expired = Signal("payment_expired", "As well as payment_failed, no answer in time. Arguments: the same.")
+payment_denied = Signal("payment_denied", "As well as payment_failed, for funds, PIN or limits. Arguments: the same.")
 payment_refunded = Signal(
     "payment_refunded",
     "Money of a payment is back, whole or in part. Arguments: transaction (the payment), refund (the reversal), amount "
