@@ -180,6 +180,17 @@ def test_an_event_loop_is_not_given_a_body_to_read_from():
         asyncio.run(Webhooks(FakeHost()).areceive(request))
 
 
+def test_an_asynchronous_repository_is_refused_at_once():
+    """Its add_callback() only promises to record, which must never count as recorded."""
+
+    class Promises(Store):
+        async def add_callback(self, draft):
+            raise AssertionError
+
+    with pytest.raises(TypeError, match="asynchronous"):
+        Webhooks(FakeHost(Promises()))
+
+
 # --- path and method
 
 

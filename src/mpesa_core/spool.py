@@ -1,8 +1,8 @@
 """Where a callback goes when the database refuses it: one durable file each, taken in later.
 
 A file holds one line of JSON (what is known of the callback, and the length and SHA-256 of its body) and then the
-body's exact bytes. It has its final name only when it is complete and on the disk, so a file with that name was
-acknowledged, and one without it never was.
+body's exact bytes. It gets its final name only when all of it is on the disk, and only then is the callback
+acknowledged: one with that name is whole, and one without it was never acknowledged.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _log = logging.getLogger("mpesa_core.spool")
 _SUFFIX = ".callback"
 _DAMAGED = ".damaged"
 _FORMAT = 1
+_EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)  # Windows would change line ends
 _FAILURES_IN_A_ROW = 3
 
 
@@ -63,7 +64,7 @@ class Spool:
         try:
             with contextlib.suppress(FileNotFoundError):
                 unfinished.unlink()
-            descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(unfinished, _EXCLUSIVE, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(_written(draft))
                 file.flush()

@@ -7,6 +7,7 @@ durable; then the runner; then the answer. Whatever is not durable is not acknow
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import re
 import time
@@ -92,9 +93,14 @@ class Webhooks:
     Args:
         host: settings, repository, clock, ids and the task runner.
         pause: what waits between attempts to record in a busy store.
+
+    Raises:
+        TypeError: the host's repository is asynchronous: nothing would be recorded before it was acknowledged.
     """
 
     def __init__(self, host: Host, *, pause: Callable[[float], object] = time.sleep) -> None:
+        if inspect.iscoroutinefunction(host.repository.add_callback):
+            raise TypeError("host.repository: got an asynchronous one, expected a synchronous Repository")
         self._host = host
         self._pause = pause
         settings = host.settings
