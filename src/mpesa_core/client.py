@@ -46,6 +46,11 @@ _log = logging.getLogger(__name__)
 _LARGEST_ANSWER = 4 * 1024 * 1024
 """Bytes; the longest answers of Daraja (a page of pull transactions) are below a tenth of it."""
 
+# As many kept as there can be: httpcore closes surplus idle connections outside its lock, also one that another thread has
+# just been given, and a payment whose connection is closed under it is of unknown outcome. Idle ones lapse soon, so that a
+# server that closes its side first is rare.
+_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=5.0)
+
 _UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -364,7 +369,7 @@ class DarajaClient(_Client):
             return self._given
         with self._lock:
             if self._own is None:
-                self._own = httpx.Client(transport=self._through, timeout=self._timeout())
+                self._own = httpx.Client(transport=self._through, timeout=self._timeout(), limits=_LIMITS)
             return self._own
 
     def _after_fork(self) -> None:
@@ -507,7 +512,9 @@ class AsyncDarajaClient(_Client):
         with self._lock:
             own = self._own.get(loop)
             if own is None:
-                own = self._own[loop] = httpx.AsyncClient(transport=self._through, timeout=self._timeout())
+                own = self._own[loop] = httpx.AsyncClient(
+                    transport=self._through, timeout=self._timeout(), limits=_LIMITS
+                )
             return own
 
     def _after_fork(self) -> None:
