@@ -46,9 +46,9 @@ _log = logging.getLogger(__name__)
 _LARGEST_ANSWER = 4 * 1024 * 1024
 """Bytes; the longest answers of Daraja (a page of pull transactions) are below a tenth of it."""
 
-# As many kept as there can be: httpcore closes surplus idle connections outside its lock, also one that another thread has
-# just been given, and a payment whose connection is closed under it is of unknown outcome. Idle ones lapse soon, so that a
-# server that closes its side first is rare.
+# As many kept as there can be: httpcore closes surplus idle connections outside its lock, also one that another thread
+# has just been given, and a payment whose connection is closed under it is of unknown outcome. Idle ones lapse soon, so
+# that a server that closes its side first is rare.
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=5.0)
 
 _UNSENT = (
