@@ -7,11 +7,11 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from tests.payments.evidence import NOW, RECEIPT, row, success
 
 from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, match, phone_agrees, plausible
 from mpesa_core.payments.machine import Source
 from mpesa_core.payments.records import Status
+from tests.payments.evidence import NOW, RECEIPT, row, success
 
 CONFIRMATION = success(source=Source.CONFIRMATION, phone_number="2547 ***** 149")
 PHONE = "254708374149"

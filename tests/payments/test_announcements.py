@@ -6,11 +6,11 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
-from tests.payments.evidence import row
 
 from mpesa_core.payments.announcements import announcements
 from mpesa_core.payments.machine import Source
 from mpesa_core.payments.records import Status, TransactionType
+from tests.payments.evidence import row
 
 
 def fired(**changes):

@@ -11,6 +11,22 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from mpesa_core.daraja.codes import Outcome
+from mpesa_core.errors import IllegalTransition
+from mpesa_core.payments.decide import (
+    AskNow,
+    Conflict,
+    Duplicate,
+    Enrich,
+    Ignore,
+    Postpone,
+    Settle,
+    accept,
+    decide,
+)
+from mpesa_core.payments.machine import Source, check_transition, is_known
+from mpesa_core.payments.records import Status
 from tests.payments.evidence import (
     CANCELLED,
     DEADLINE,
@@ -30,22 +46,6 @@ from tests.payments.evidence import (
     row,
     success,
 )
-
-from mpesa_core.daraja.codes import Outcome
-from mpesa_core.errors import IllegalTransition
-from mpesa_core.payments.decide import (
-    AskNow,
-    Conflict,
-    Duplicate,
-    Enrich,
-    Ignore,
-    Postpone,
-    Settle,
-    accept,
-    decide,
-)
-from mpesa_core.payments.machine import Source, check_transition, is_known
-from mpesa_core.payments.records import Status
 
 SUCCESS = success()
 CONFIRMATION = success(source=Source.CONFIRMATION)

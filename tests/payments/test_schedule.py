@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.payments.evidence import NOW, row
 
 from mpesa_core.payments.records import Status, TransactionType
 from mpesa_core.payments.schedule import backoff, deadline, next_check
 from mpesa_core.settings import Settings
+from tests.payments.evidence import NOW, row
 
 SETTINGS = Settings()
 

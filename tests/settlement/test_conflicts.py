@@ -32,7 +32,7 @@ def test_underpayment_is_kept_and_announced_once(desk):
 
 def test_accepting_settles_with_what_came(desk):
     """Accepting an underpayment settles it with the amount that really came, and resolves the conflict."""
-    row, callback = underpaid(desk)
+    _, callback = underpaid(desk)
     settled = desk.gateway.accept(callback)
     assert (Status.SUCCESS, Decimal("50.00"), Source.PERSON, {}, None) == (
         settled.status,
@@ -90,7 +90,7 @@ def test_dismissing_lets_the_transaction_go_on(desk):
 @pytest.mark.parametrize("act", ["accept", "dismiss"])
 def test_only_open_conflicts_can_be_resolved(desk, act):
     """A callback that is no open conflict, or does not exist, is refused by name."""
-    row, callback = underpaid(desk)
+    _, callback = underpaid(desk)
     getattr(desk.gateway, act)(callback)
     for nothing in (callback, UUID(int=5)):
         with pytest.raises(TransactionNotFound, match=str(nothing)):
