@@ -43,7 +43,6 @@ def connect(world, **changes):
 @pytest.fixture
 def client(world):
     """A client whose other end is the world's local Daraja."""
-    pytest.importorskip("cryptography")
     return connect(world)
 
 
@@ -68,7 +67,6 @@ def test_push_and_query(world, client):
 
 def test_a_till(world):
     """An account with a till pushes to the till."""
-    pytest.importorskip("cryptography")
     settings = Settings(**world.daraja.settings(organisation=world.till))
     DarajaClient.over(world.daraja.handle, settings, clock=lambda: world.now).send(stk_push())
     assert Outcome.SUCCESS is last(world, CallbackType.STK).outcome
@@ -146,7 +144,6 @@ def test_pending_queries_become_not_yet(world, client):
 
 def test_over_real_http(world):
     """The same over a socket: a payout whose answer is lost is unknown, and was posted once."""
-    pytest.importorskip("cryptography")
     world.daraja.script(Behaviour(answer=Answer.LOST), Behaviour())
     with (
         DarajaServer(world.daraja) as server,
