@@ -5,6 +5,7 @@ The row numbers are those of the project's table of faults. MPESA_TRIALS is how 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -347,8 +348,40 @@ def test_eight_processes_write_without_one_locked_error(path):
     store.close()
 
 
-def test_many_processes_open_a_new_file_together(path):
+def test_many_open_a_new_file_together(tmp_path):
     """The schema is made once, and nobody fails while it is being made."""
+    together = threading.Barrier(8)
+    problems = []
+
+    def open_it(path):
+        together.wait(10)
+        try:
+            SqliteRepository(path).close()
+        except BaseException as error:
+            problems.append(error)
+
+    for turn in range(8):
+        threads = [threading.Thread(target=open_it, args=(tmp_path / f"{turn}.sqlite3",)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [] == problems
+
+
+@pytest.mark.parametrize("patience", [5.0, 0.0])
+def test_a_lock_while_the_file_is_put_into_wal_mode(repository, tmp_path, patience):
+    """A lock at that moment, for which SQLite does not wait by itself, is waited for as long as for any other."""
+    repository._busy_timeout = patience
+    connection = Refusing(sqlite3.connect(tmp_path / "new.sqlite3"), sqlite3.SQLITE_BUSY, "PRAGMA journal_mode =")
+    with pytest.raises(sqlite3.OperationalError, match="injected") if not patience else contextlib.nullcontext():
+        repository._use_wal(connection)
+    assert ("wal" if patience else "delete",) == connection.execute("PRAGMA journal_mode").fetchone()
+    connection.close()
+
+
+def test_many_processes_open_a_new_file_together(path):
+    """What holds between threads holds between processes."""
     program = "import sys; from mpesa_core.repository import SqliteRepository; sys.stdin.readline(); SqliteRepository(sys.argv[1])"
     processes = [python(program, path, stdin=subprocess.PIPE) for _ in range(8)]
     for process in processes:
