@@ -12,11 +12,11 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from tests.repository.rows_made import NOON, callback, draft
 
 from mpesa_core.errors import InvalidField
 from mpesa_core.payments.records import Disposition, Key, Status, Sweep, TransactionType
 from mpesa_core.repository import MemoryRepository, SqliteRepository
+from tests.repository.rows_made import NOON, callback, draft
 
 
 @pytest.fixture(params=["memory", "sqlite"])

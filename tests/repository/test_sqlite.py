@@ -13,11 +13,11 @@ from decimal import Decimal, localcontext
 from pathlib import Path
 
 import pytest
-from tests.repository.rows_made import NOON, callback, draft
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, StorageUnavailable
 from mpesa_core.payments.records import Key, Status, Sweep
 from mpesa_core.repository import SqliteRepository, sqlite
+from tests.repository.rows_made import NOON, callback, draft
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.repository.rows_made import NOON, callback, draft
 
 from mpesa_core.errors import StorageBusy, StorageUnavailable
 from mpesa_core.payments.records import Key, Status, Sweep
 from mpesa_core.repository import SqliteRepository
+from tests.repository.rows_made import NOON, callback, draft
 
 ROOT = Path(__file__).resolve().parents[2]
 TRIALS = int(os.environ.get("MPESA_TRIALS", "2000"))
