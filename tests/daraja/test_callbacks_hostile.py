@@ -79,7 +79,8 @@ def mutated(draw: st.DrawFn, names: list[str]) -> tuple[str, Any, set[Any]]:
         elif change == "retype":
             holder[key] = str(value) if isinstance(value, (int, float)) else [value]
         elif change == "wrap":
-            holder[key] = draw(st.sampled_from([[value], {"Value": value}, {"ResultCode": value}]))
+            wrapped = draw(st.sampled_from([[value], {"Value": value}, {"ResultCode": value}]))
+            holder[key] = [value] if value in (0, "0", " 0") else wrapped  # not to put a zero where the code belongs
         elif change == "double" and isinstance(holder, list):
             holder.append(copy.deepcopy(value))
         elif change == "rename" and isinstance(holder, dict):
