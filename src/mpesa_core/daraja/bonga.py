@@ -58,7 +58,7 @@ class BongaValue:
         rate: shillings for a point.
     """
 
-    amount: Decimal = attrs.field(metadata=wire("amount"))
+    amount: Decimal
     points: int
     rate: Decimal
 

@@ -11,11 +11,13 @@ from typing import ClassVar
 
 import attrs
 
-from mpesa_core.daraja.answers import parse_acceptance
-from mpesa_core.daraja.codec import to_wire, wire
+from mpesa_core.daraja.answers import parse_json_answer, uncertain, without_secrets
+from mpesa_core.daraja.codec import to_text, to_wire, wire
+from mpesa_core.daraja.codes import Family, Outcome, explain, outcome_of
 from mpesa_core.daraja.literals import amount_text, line_of_text
 from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import originator_id, post, setting
+from mpesa_core.errors import RequestRefused
 from mpesa_core.values import callback_url, free_text, shillings, short_code
 
 __all__ = ["ExpressCheckout", "ExpressCheckoutAccepted"]
@@ -54,8 +56,8 @@ class ExpressCheckoutAccepted:
         status: Daraja's words.
     """
 
-    code: str = attrs.field(metadata=wire("code"))
-    status: str = attrs.field(default="", metadata=wire("status"))
+    code: str
+    status: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -99,5 +101,18 @@ class ExpressCheckout:
         return post("/v1/ussdpush/get-msisdn", body)
 
     def parse(self, response: HttpResponse) -> ExpressCheckoutAccepted:
-        """The acceptance; raises as :func:`~mpesa_core.daraja.answers.parse_acceptance` says."""
-        return parse_acceptance(response, ExpressCheckoutAccepted, moves_money=self.moves_money, code_name="code")
+        """The acceptance.
+
+        Raises:
+            RequestRefused: a code that the page lists as a failure: nobody is prompted.
+            DarajaError: Daraja said no in another way.
+            OutcomeUnknown: the answer leaves open whether the payer is prompted.
+        """
+        body = parse_json_answer(response, moves_money=self.moves_money)
+        code, status = to_text(body.get("code")) or "", to_text(body.get("status")) or ""
+        if code == "0":
+            return ExpressCheckoutAccepted(code=code, status=status)
+        if outcome_of(code, Family.EXPRESS) is Outcome.FAILED:
+            hint = explain(code, Family.EXPRESS).meaning
+            raise RequestRefused(without_secrets(status), status=response.status, code=code, hint=hint)
+        raise uncertain(response, status or "code is missing", moves_money=self.moves_money, code=without_secrets(code))
