@@ -8,7 +8,6 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.sampled import names, sample
 
 from mpesa_core.daraja.answers import (
     Accepted,
@@ -38,6 +37,7 @@ from mpesa_core.errors import (
     TokenRefused,
     UnexpectedAnswer,
 )
+from tests.sampled import names, sample
 
 URLS = {"result_url": "https://shop.example/pay/r", "timeout_url": "https://shop.example/pay/t"}
 PUSH = StkPush(phone_number="0712345678", amount=1, account_reference="A1", callback_url="https://shop.example/pay/stk")

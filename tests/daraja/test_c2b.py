@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.daraja.requested import as_text, body_of, context
-from tests.sampled import names, sample
 
 from mpesa_core.daraja.c2b import (
     RegisterUrls,
@@ -19,6 +17,8 @@ from mpesa_core.daraja.c2b import (
 )
 from mpesa_core.daraja.operation import HttpResponse
 from mpesa_core.errors import ConfigurationError, InvalidField, OutcomeUnknown
+from tests.daraja.requested import as_text, body_of, context
+from tests.sampled import names, sample
 
 
 def register(**changes):

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 import pytest
-from tests.sampled import names, sample
 
 from mpesa_core.daraja.balance import Balance
 from mpesa_core.daraja.callbacks import (
@@ -31,6 +30,7 @@ from mpesa_core.daraja.callbacks import (
     decode_callback,
 )
 from mpesa_core.daraja.codes import Outcome
+from tests.sampled import names, sample
 
 S, F, C, X, P, U = (
     Outcome.SUCCESS,

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.daraja.test_callbacks import CALLBACKS, QUERIES
-from tests.sampled import sample
 
 from mpesa_core.daraja import callbacks
 from mpesa_core.daraja.callbacks import Callback, CallbackType, Unreadable, decode_callback
 from mpesa_core.daraja.codec import dumps
 from mpesa_core.daraja.codes import Outcome
+from tests.daraja.test_callbacks import CALLBACKS, QUERIES
+from tests.sampled import sample
 
 MANY = settings(max_examples=400, deadline=None)
 

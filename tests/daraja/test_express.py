@@ -7,12 +7,12 @@ import json
 from decimal import Decimal
 
 import pytest
-from tests.daraja.requested import CONTEXT, PASSKEY, as_text, body_of, context
-from tests.sampled import sample
 
 from mpesa_core.daraja.express import StkPush, StkQuery
 from mpesa_core.daraja.operation import HttpResponse
 from mpesa_core.errors import ConfigurationError, InvalidField, RequestRefused, UnexpectedAnswer
+from tests.daraja.requested import CONTEXT, PASSKEY, as_text, body_of, context
+from tests.sampled import sample
 
 
 def push(**changes):

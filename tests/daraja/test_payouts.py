@@ -7,14 +7,14 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.daraja.requested import as_text, body_of, context
-from tests.sampled import sample
 
 from mpesa_core.daraja.b2c import B2CCommand, B2CPayment
 from mpesa_core.daraja.balance import AccountBalance, Balance, read_balances
 from mpesa_core.daraja.reversal import Reversal
 from mpesa_core.daraja.status import TransactionStatus
 from mpesa_core.errors import ConfigurationError, InvalidField
+from tests.daraja.requested import as_text, body_of, context
+from tests.sampled import sample
 
 URLS = {"result_url": "https://mydomain.com/result", "timeout_url": "https://mydomain.com/timeout"}
 
