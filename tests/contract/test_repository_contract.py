@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from mpesa_core.repository import MemoryRepository, SqliteRepository
-from mpesa_core.testing import RepositoryContract
+from mpesa_core.testing import RepositoryContract, contract
 
 
 class TestMemoryRepository(RepositoryContract):
@@ -40,3 +45,16 @@ class TestSqliteRepository(RepositoryContract):
     def reopen(self, path):
         """Another handle on the file."""
         return lambda: SqliteRepository(path)
+
+
+def test_a_failing_promise_shows_its_values():
+    """The contract's module is rewritten by pytest as test modules are, though it is an installed package's."""
+    assert "AssertionRewritingHook" == type(contract.__loader__).__name__
+
+
+def test_without_pytest_the_error_says_what_to_install():
+    """Importing the contract where pytest is missing names the extra."""
+    program = "import sys; sys.modules['pytest'] = None; import mpesa_core.testing"
+    environment = os.environ | {"PYTHONPATH": str(Path(contract.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert "ImportError: mpesa_core.testing needs pytest: install mpesa-core[testing]." == done.stderr.splitlines()[-1]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from heapq import nsmallest
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 import attrs
@@ -214,9 +214,11 @@ class MemoryRepository:
         self._callbacks[row.id] = row
         _keep(self._open, row.id, is_open)
         if before is not None:
-            self._by_correlation[before.correlation_id].pop(row.id, None)
-        _keep(self._by_correlation[row.correlation_id], row.id, is_open)
-        _keep(self._by_token[row.token], row.id, is_open)
+            _take(self._by_correlation, before.correlation_id, row.id)
+            _take(self._by_token, before.token, row.id)
+        if is_open:
+            self._by_correlation[row.correlation_id][row.id] = None
+            self._by_token[row.token][row.id] = None
         _keep(self._conflicts, row.id, row.disposition == Disposition.CONFLICT and row.resolved_at is None)
 
     def _refuse_duplicates(self, row: Transaction) -> None:
@@ -236,17 +238,18 @@ class MemoryRepository:
             if value is not None:
                 owners[value] = row.id
         if before is not None and before.originator_conversation_id is not None:
-            self._by_originator[before.originator_conversation_id].pop(row.id, None)
+            _take(self._by_originator, before.originator_conversation_id, row.id)
         if row.originator_conversation_id is not None:
             self._by_originator[row.originator_conversation_id][row.id] = None
         _keep(self._checked, row.id, row.next_check_at is not None)
         _keep(self._fenced, row.id, row.announce_until is not None)
         if before is not None:
-            self._without_receipt[before.short_code].pop(row.id, None)
+            _take(self._without_receipt, before.short_code, row.id)
         if row.transaction_type == TransactionType.STK_PUSH and row.mpesa_receipt_number is None:
             self._without_receipt[row.short_code][row.id] = None
 
 
+_K = TypeVar("_K")
 _TRANSACTION_DRAFT = tuple(field.name for field in attrs.fields(TransactionDraft))
 _CALLBACK_DRAFT = tuple(field.name for field in attrs.fields(CallbackDraft))
 
@@ -256,6 +259,14 @@ def _keep(index: dict[UUID, None], row_id: UUID, belongs: bool) -> None:
         index[row_id] = None
     else:
         index.pop(row_id, None)
+
+
+def _take(index: dict[_K, dict[UUID, None]], value: _K, row_id: UUID) -> None:
+    ids = index.get(value)
+    if ids is not None:
+        ids.pop(row_id, None)
+        if not ids:
+            del index[value]
 
 
 def _passed(moment: datetime | None, now: datetime) -> bool:
