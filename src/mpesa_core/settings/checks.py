@@ -23,14 +23,14 @@ _M_PESA_WAITS = 8  # seconds, for the answer to a C2B validation (source: "Custo
 _LONGEST_ACCOUNT_NAME = 64
 
 
-def no_such(what: str, name: str, known: Iterable[str]) -> str:
+def no_such(what: str, name: str, names: Iterable[str]) -> str:
     """The problem with an unknown name, with the nearest known one."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    known = {word.lower(): word for word in names}
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     if near:
-        advice = f"did you mean {near[0]}?"
+        advice = f"did you mean {known[near[0]]}?"
     elif len(known) <= len(ACCOUNT_FIELDS):
-        advice = f"expected one of {', '.join(known)}"
+        advice = f"expected one of {', '.join(known.values())}"
     else:
         advice = "the settings reference has the names"
     return f"{name}: no such {what}; {advice}"

@@ -90,7 +90,7 @@ class Settings:
         connect_timeout, read_timeout: of each request to Daraja.
         send_retries: how often a request that provably did not leave is tried again.
         query_after: from sending an STK push to the first question about it.
-        query_interval: between questions at first; it doubles up to ``query_interval_longest``.
+        query_interval, query_interval_longest: between questions: at first, and what it doubles up to.
         queries_per_minute: questions of one app a minute; None for no limit. Daraja's sandbox allows 5, which is the
             default there; elsewhere the default is None.
         stk_deadline, payout_deadline: after this a transaction without an outcome is TIMEOUT.
