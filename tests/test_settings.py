@@ -315,7 +315,7 @@ def test_accounts_have_names_and_are_accounts():
     [
         ("pass_key", "passkey"),
         ("shortcode", "short_code"),
-        ("callback_base", "callback_base_url"),
+        ("calback_base_url", "callback_base_url"),
         ("SHORT_CODE", "short_code"),
         ("xyzzy", None),
     ],
