@@ -293,6 +293,16 @@ class DarajaClient(_Client):
         chosen = self.settings.account(account)
         return self._run(self._exchange(operation, chosen), chosen)
 
+    def check_keys(self, *, account: str = "default") -> None:
+        """See whether Daraja accepts an account's consumer key and secret; nothing is asked of M-PESA.
+
+        Raises:
+            ConfigurationError: no such account, or it has no keys.
+            TokenRefused: Daraja refuses them.
+            NotSent, OutcomeUnknown, DarajaError, UnexpectedAnswer: Daraja could not be asked.
+        """
+        self._token(self.settings.account(account), None)
+
     def close(self) -> None:
         """Close the connections. A later ``send`` opens new ones."""
         with self._lock:

@@ -1,0 +1,18 @@
+"""The ``mpesa`` command."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command; without the ``cli`` extra, say what to install."""
+    try:
+        from mpesa_core.cli.commands import mpesa  # noqa: PLC0415 - click and rich are an extra
+    except ModuleNotFoundError as error:
+        if error.name not in ("click", "rich"):
+            raise
+        sys.exit(f"The mpesa command needs {error.name}: pip install 'mpesa-core[cli]'")
+    mpesa(prog_name="mpesa")

@@ -1,0 +1,135 @@
+"""The demo's shop: orders in SQLite, and the receivers that a program of one's own would have."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from mpesa_core import signals
+
+__all__ = ["Order", "Shop"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS orders (
+    reference TEXT PRIMARY KEY, what TEXT NOT NULL, price INTEGER NOT NULL, state TEXT NOT NULL, receipt TEXT,
+    times_paid INTEGER NOT NULL DEFAULT 0
+)
+"""
+
+
+@attrs.frozen
+class Order:
+    """One order: ``price`` in shillings, ``state`` open, paid, failed or refunded."""
+
+    reference: str
+    what: str
+    price: int
+    state: str
+    receipt: str | None
+    times_paid: int
+
+
+class Shop:
+    """Orders, and what becomes of them when signals come.
+
+    Args:
+        path: the shop's own SQLite file.
+        tell: prints a line of the story.
+    """
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+        self._path = path
+        self._tell = tell
+        self.paid_out = Decimal(0)
+        with self._connection() as connection:
+            connection.execute(_SCHEMA)
+
+    def take_order(self, reference: str, what: str, price: int) -> Order:
+        """A new open order."""
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT INTO orders (reference, what, price, state) VALUES (?, ?, ?, 'open')", (reference, what, price)
+            )
+        return self.order(reference)
+
+    def order(self, reference: str) -> Order:
+        """The order of that reference."""
+        found = next((order for order in self.orders() if order.reference == reference), None)
+        if found is None:
+            raise KeyError(reference)
+        return found
+
+    def orders(self) -> list[Order]:
+        """Every order, oldest first."""
+        with self._connection() as connection:
+            columns = "reference, what, price, state, receipt, times_paid"
+            return [Order(*row) for row in connection.execute(f"SELECT {columns} FROM orders ORDER BY rowid")]  # noqa: S608 - a constant
+
+    def connect(self, sender: object) -> None:
+        """Connect the receivers to one gateway's signals."""
+        signals.payment_confirmed.connect(self.payment_confirmed, sender=sender)
+        signals.payment_failed.connect(self.payment_failed, sender=sender)
+        signals.c2b_validation_received.connect(self.validation, sender=sender)
+        signals.payout_completed.connect(self.payout_completed, sender=sender)
+        signals.reversal_completed.connect(self.reversal_completed, sender=sender)
+
+    # The receivers: what an application would write.
+
+    def payment_confirmed(self, _sender: object, transaction: Any, **_more: Any) -> None:
+        """Mark the order paid."""
+        reference, receipt = transaction.account_reference, transaction.mpesa_receipt_number
+        with self._connection() as connection:
+            connection.execute(
+                "UPDATE orders SET state = 'paid', receipt = ?, times_paid = times_paid + 1 WHERE reference = ?",
+                (receipt, reference),
+            )
+        proof = f"receipt {receipt}" if receipt else "M-PESA's word when asked; the receipt may follow"
+        self._tell(f"payment_confirmed: order {reference} is paid, {proof}")
+
+    def payment_failed(self, _sender: object, transaction: Any, result_desc: str, **more: Any) -> None:
+        """Keep the order open for another try."""
+        with self._connection() as connection:
+            connection.execute(
+                "UPDATE orders SET state = 'failed' WHERE reference = ?", (transaction.account_reference,)
+            )
+        certainty = "for certain" if more.get("outcome_known") else "as far as is known"
+        self._tell(f"payment_failed: order {transaction.account_reference} was not paid, {certainty} ({result_desc})")
+
+    def validation(self, _sender: object, raw_payload: Any, **_more: Any) -> dict[str, Any] | None:
+        """Refuse a payment that no open order waits for."""
+        reference = str(raw_payload.get("BillRefNumber", "")).strip().upper()
+        if any(order.reference == reference and order.state == "open" for order in self.orders()):
+            return None
+        return {"ResultCode": "C2B00012", "ResultDesc": "Rejected"}
+
+    def payout_completed(self, _sender: object, transaction: Any, **_more: Any) -> None:
+        """Write down what was paid."""
+        self.paid_out += transaction.amount
+        self._tell(
+            f"payout_completed: {transaction.amount:,.0f} shillings are sent, {transaction.mpesa_receipt_number}"
+        )
+
+    def reversal_completed(self, _sender: object, transaction: Any, **_more: Any) -> None:
+        """Mark the order refunded."""
+        with self._connection() as connection:
+            connection.execute(
+                "UPDATE orders SET state = 'refunded' WHERE reference = ?", (transaction.account_reference,)
+            )
+        self._tell(
+            f"reversal_completed: the payment of order {transaction.account_reference} is back with the customer"
+        )
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self._path, timeout=10)
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()

@@ -1,0 +1,73 @@
+"""The callbacks as a WSGI application, for any server or program without a framework of its own.
+
+::
+
+    from wsgiref.simple_server import make_server
+    from mpesa_core.webhooks.wsgi import wsgi_application
+
+    make_server("", 8000, wsgi_application(Webhooks(gateway), prefix="/pay/")).serve_forever()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from mpesa_core.webhooks.exchange import WebhookRequest
+
+if TYPE_CHECKING:
+    from mpesa_core.webhooks.receive import Webhooks
+
+__all__ = ["wsgi_application"]
+
+_Environ = dict[str, Any]
+_StartResponse = Callable[..., Any]
+
+
+def wsgi_application(webhooks: Webhooks, *, prefix: str = "/") -> Callable[[_Environ, _StartResponse], Iterable[bytes]]:
+    """A WSGI application that serves the callback paths below a prefix.
+
+    Args:
+        webhooks: what receives.
+        prefix: such as ``/pay/``: the path part of ``callback_base_url``, below where the server mounts this.
+    """
+    root = "/" + prefix.strip("/") + "/" if prefix.strip("/") else "/"
+
+    def application(environ: _Environ, start_response: _StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        request = WebhookRequest(
+            method=environ.get("REQUEST_METHOD", "GET"),
+            path=path.removeprefix(root) if path.startswith(root) else "/",
+            headers=list(_headers(environ)),
+            body=environ["wsgi.input"],
+            peer=environ.get("REMOTE_ADDR", ""),
+        )
+        response = webhooks.receive(request)
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
+        return _Body(response.body, response.after)
+
+    return application
+
+
+def _headers(environ: _Environ) -> Iterator[tuple[str, str]]:
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            yield key[5:].replace("_", "-").title(), value
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+            yield key.replace("_", "-").title(), value
+
+
+class _Body:
+    """One piece of bytes; when the server closes it, the response was handed over and the inline runner may work."""
+
+    def __init__(self, body: bytes, after: Callable[[], None] | None) -> None:
+        self._body = body
+        self._after = after
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._body
+
+    def close(self) -> None:
+        if self._after is not None:
+            self._after()
