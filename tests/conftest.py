@@ -7,6 +7,7 @@ from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
+
 from tests import trials
 
 # Examples follow from the test alone, so that a failure here is a failure everywhere; a test has no deadline of its own,

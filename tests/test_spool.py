@@ -11,12 +11,12 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.webhook_host import START, Store
 
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.errors import StorageBusy, StorageUnavailable
 from mpesa_core.payments.records import CallbackDraft
 from mpesa_core.spool import Spool
+from tests.webhook_host import START, Store
 
 HOSTILE = [
     b"",

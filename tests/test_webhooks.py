@@ -13,7 +13,6 @@ from uuid import UUID
 
 import attrs
 import pytest
-from tests.webhook_host import SAFARICOM, START, FakeHost, Store, post, sample_body
 
 from mpesa_core.callback_tokens import fixed_token, sign_token
 from mpesa_core.daraja.callbacks import CallbackType
@@ -22,6 +21,7 @@ from mpesa_core.routes import ROUTES
 from mpesa_core.spool import Spool
 from mpesa_core.webhooks import WebhookRequest, Webhooks
 from mpesa_core.webhooks.answers import normalised
+from tests.webhook_host import SAFARICOM, START, FakeHost, Store, post, sample_body
 
 ACCEPTED = {"ResultCode": 0, "ResultDesc": "Accepted"}
 

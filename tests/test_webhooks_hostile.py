@@ -17,10 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.webhook_host import SAFARICOM, SAMPLES, FakeHost, Store, post, sample_body
 
 from mpesa_core.routes import ROUTES
 from mpesa_core.webhooks import WebhookRequest, Webhooks
+from tests.webhook_host import SAFARICOM, SAMPLES, FakeHost, Store, post, sample_body
 
 TRIALS = int(os.environ.get("MPESA_TRIALS", "2000"))
 CALLBACKS = sorted(path.stem for path in SAMPLES.glob("*callback*.json"))

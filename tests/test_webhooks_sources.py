@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.webhook_host import SAFARICOM, FakeHost, post
 
 from mpesa_core.webhooks.sources import in_networks, networks, read_address, source_of
+from tests.webhook_host import SAFARICOM, FakeHost, post
 
 PROXIES = ("10.0.0.0/8", "192.0.2.10", "fd00::/8", "::1")
 STRANGER = "203.0.113.7"
