@@ -1,4 +1,4 @@
-"""What a Daraja call is: an operation builds an HTTP request from a context, and parses the response into a typed answer.
+"""What a Daraja call is: an operation builds a request from a context, and parses the response into a typed answer.
 
 A new endpoint is one frozen attrs class with ``build`` and ``parse``; both clients can send it.
 """
