@@ -48,7 +48,7 @@ class Finding:
 def examine(environ: Mapping[str, str], database: str | None, *, offline: bool) -> list[Finding]:
     """Everything that the doctor finds, in order."""
     try:
-        settings = Settings.from_environ(environ, also=("database", "trials", "no_skips"))
+        settings = Settings.from_environ(environ, also=("database",))
     except MpesaError as error:
         return [Finding("settings", Finding.WRONG, str(error))]
     return list(_findings(settings, database, offline=offline))

@@ -35,7 +35,7 @@ def settings() -> Settings:
     Raises:
         ConfigurationError: everything that is wrong, at once.
     """
-    return Settings.from_environ(os.environ, also=("database", "trials", "no_skips"))
+    return Settings.from_environ(os.environ, also=("database",))
 
 
 @contextmanager
