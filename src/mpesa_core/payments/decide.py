@@ -145,6 +145,8 @@ _STATUS_OF: Final[Mapping[Outcome, Status]] = {
     Outcome.CANCELLED: Status.FAILED,
     Outcome.EXPIRED: Status.TIMEOUT,
 }
+_OUR_OWN: Final = (Source.DEADLINE, Source.UNSENT, Source.REFUSAL)
+"""What no callback says."""
 _IDENTIFIERS: Final = (
     "checkout_request_id",
     "merchant_request_id",
@@ -167,20 +169,17 @@ def decide(row: TransactionRecord, evidence: Evidence, now: datetime, *, on_queu
         The decision. A Settle or Enrich holds exactly the fields to change, but for the announcer's lease.
     """
     decision = _judge(row, evidence, now, on_queue_timeout)
+    if isinstance(decision, Settle):
+        if row.conflicts and evidence.source in _OUR_OWN:
+            return Ignore()  # it is not in the log where a person would find it; the sweeps come to it again
+        if row.conflicts:
+            decision = Conflict(evidence.says, "It came while an open conflict holds the transaction.")
+        elif row.announce_until is not None:
+            return Postpone(row.announce_until)
     if isinstance(decision, Conflict):
         known = row.conflicts.get(decision.fingerprint)
         if known is not None and known.get("callback") != str(evidence.callback_id):
             return Duplicate()
-        return decision
-    if isinstance(decision, Settle):
-        if row.conflicts and evidence.source is Source.DEADLINE:
-            return Ignore()
-        if row.conflicts:
-            held = Conflict(evidence.says, "It came while an open conflict holds the transaction.")
-            known = row.conflicts.get(held.fingerprint)
-            return Duplicate() if known and known.get("callback") != str(evidence.callback_id) else held
-        if row.announce_until is not None:
-            return Postpone(row.announce_until)
     return decision
 
 

@@ -335,7 +335,7 @@ class Engine:
         try:
             settled = yield from self.store.change(row.id, row.version, {**changes, **fence})
         except DuplicateKey as error:
-            taken = Conflict(f"{error.key}:{evidence.says}", f"Its {error.key} belongs to transaction {error.owner}.")
+            taken = Conflict(evidence.says, f"Its {error.key} belongs to transaction {error.owner}.")
             return (yield from self._conflict(row, taken, callback))
         return Applied(settled, announce=fenced) if settled is not None else None
 
