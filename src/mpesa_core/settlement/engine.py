@@ -393,14 +393,18 @@ class Engine:
         def by_receipt() -> Procedure[TransactionRecord | None]:
             return (yield from self.store.find(Key.RECEIPT, (short_code, receipt)))
 
+        tried = callback.attempts > 0
         while True:
             if (yield from by_receipt()) is not None:
+                if tried:
+                    yield from self._let_go(callback, evidence)
                 return (yield from self.apply(by_receipt, evidence, callback))
             rows = yield from self.store.candidates(short_code, amount, evidence.reference or None)
             rows = plausible(rows, evidence, message.occurred_at, stk_deadline=self.settings.stk_deadline)
             verdict = yield from self._match(callback, message, evidence, rows)
             if verdict is not None:
                 return verdict
+            tried = True
 
     def _match(
         self, callback: CallbackRecord, message: Callback, evidence: Evidence, rows: Sequence[TransactionRecord]
@@ -413,6 +417,9 @@ class Engine:
             now=self.clock(),
             grace=self.settings.adoption_grace,
         )
+        if not isinstance(found, Several) and any(_held_by(callback, row, evidence) for row in rows):
+            yield from self._let_go(callback, evidence)
+            return None
         match found:
             case Wait(until=until):
                 return Postponed(until)
@@ -421,30 +428,38 @@ class Engine:
                 proof = attrs.evolve(evidence, reference=None)
                 return (yield from self._carry_out(row, self.decide(row, proof), proof, callback))
             case Several(rows=several):
-                problem = f"The receipt {evidence.receipt} may belong to any of {len(several)} STK payments."
-                for row in several:
-                    fresh: TransactionRecord | None = row
-                    while fresh is not None:
-                        entry = Conflict(f"several:{evidence.receipt}", problem)
-                        if (yield from self._mark_conflict(fresh, entry, callback)) is not None:
-                            break
-                        fresh = yield from self.store.get(row.id)
-                yield from self._announce_conflict(several[0], callback, problem)
-                return Closed(Disposition.CONFLICT, None, problem)
+                return (yield from self._hold(several, evidence, callback))
             case Create():
                 return (yield from self.create_c2b(message, evidence))
 
-    def _mark_conflict(
-        self, row: TransactionRecord, conflict: Conflict, callback: CallbackRecord
-    ) -> Procedure[TransactionRecord | None]:
-        if conflict.fingerprint in row.conflicts:
-            return row
-        entry = {"callback": str(callback.id), "problem": conflict.problem, "at": self.clock().isoformat()}
-        return (
-            yield from self.store.change(
-                row.id, row.version, {"conflicts": {**row.conflicts, conflict.fingerprint: entry}}
-            )
-        )
+    def _hold(
+        self, rows: Sequence[TransactionRecord], evidence: Evidence, callback: CallbackRecord
+    ) -> Procedure[Verdict | None]:
+        """Keep the conflict on each payment that the confirmation may belong to, as it was read; None: match again."""
+        problem = f"The receipt {evidence.receipt} may belong to any of {len(rows)} STK payments."
+        fingerprint = _several(evidence)
+        entry = {"callback": str(callback.id), "problem": problem, "at": self.clock().isoformat()}
+        if all(fingerprint in row.conflicts and not _held_by(callback, row, evidence) for row in rows):
+            return Closed(Disposition.DUPLICATE)
+        for row in rows:
+            if fingerprint not in row.conflicts:
+                changes = {"conflicts": {**row.conflicts, fingerprint: entry}}
+                if (yield from self.store.change(row.id, row.version, changes)) is None:
+                    return None  # it has moved on, and may be the very payment
+        yield from self._announce_conflict(rows[0], callback, problem)
+        return Closed(Disposition.CONFLICT, None, problem)
+
+    def _let_go(self, callback: CallbackRecord, evidence: Evidence) -> Procedure[None]:
+        """Take off what an earlier try held, that died or lost a race halfway, now that the confirmation is matched."""
+        assert evidence.short_code is not None
+        assert evidence.amount is not None
+        for candidate in (yield from self.store.candidates(evidence.short_code, evidence.amount, None)):
+            row: TransactionRecord | None = candidate
+            while row is not None and _held_by(callback, row, evidence):
+                left = {said: entry for said, entry in row.conflicts.items() if said != _several(evidence)}
+                if (yield from self.store.change(row.id, row.version, {"conflicts": left})) is not None:
+                    break
+                row = yield from self.store.get(row.id)
 
     def _has_open_callbacks(self, rows: Sequence[TransactionRecord]) -> Procedure[bool]:
         for row in rows:
@@ -648,6 +663,17 @@ class Engine:
         if isinstance(verdict, Applied) and verdict.announce:
             yield from self.announce(verdict.row)
         return (yield from self.store.get(row.id))
+
+
+def _several(evidence: Evidence) -> str:
+    """The fingerprint of a confirmation that may belong to several payments."""
+    return f"several:{evidence.receipt}"
+
+
+def _held_by(callback: CallbackRecord, row: TransactionRecord, evidence: Evidence) -> bool:
+    """Whether this very confirmation holds the payment."""
+    entry = row.conflicts.get(_several(evidence))
+    return entry is not None and entry.get("callback") == str(callback.id)
 
 
 def _needs_proof(row: TransactionRecord, target: Status, evidence: Evidence) -> bool:
