@@ -646,10 +646,13 @@ class Engine:
 
     def unsent(self, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
         """Conclude that a transaction which never left PENDING was never sent."""
-        if row.status != Status.PENDING or (yield from self.open_callbacks(row)):
+        if row.status != Status.PENDING:
             return row
-        changed = yield from self._fail_unsent(row)
-        return changed
+        if row.conflicts or (yield from self.open_callbacks(row)):
+            later = self.clock() + timedelta(seconds=self.settings.unsent_after)  # so that it starves no other
+            yield from self.store.change(row.id, row.version, {"next_check_at": later})
+            return row
+        return (yield from self._fail_unsent(row))
 
     def _fail_unsent(self, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
         # By the version that was read: a sender who is starting it at this moment wins or loses, and knows it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from mpesa_core.payments.records import Sweep
+from mpesa_core.payments.records import Status, Sweep
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.engine import Engine
 
@@ -50,6 +50,6 @@ def recover(engine: Engine, limit: int = 100) -> Procedure[Recovered]:
         if (yield from engine.process(callback.id)) is not None:
             callbacks += 1
     for row in (yield from engine.store.due(Sweep.UNSENT, engine.clock(), limit)):
-        yield from engine.unsent(row)
-        unsent += 1
+        concluded = yield from engine.unsent(row)
+        unsent += concluded is not None and concluded.status != Status.PENDING
     return Recovered(unsent, announced, callbacks)
