@@ -102,9 +102,8 @@ def _release(
 ) -> Procedure[None]:
     """Take the callback's conflict off every transaction that it holds: its own, or each that it might belong to."""
     held = {owner} if owner is not None else set()
-    if evidence is not None and evidence.short_code and evidence.amount is not None:
-        rows = yield from engine.store.candidates(evidence.short_code, evidence.amount, None)
-        held |= {row.id for row in rows}
+    if evidence is not None:
+        held |= {row.id for row in (yield from engine.held_by_receipt(evidence))}
     for transaction_id in held:
         while True:
             row = yield from _read(engine, transaction_id)

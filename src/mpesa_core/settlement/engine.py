@@ -451,15 +451,21 @@ class Engine:
 
     def _let_go(self, callback: CallbackRecord, evidence: Evidence) -> Procedure[None]:
         """Take off what an earlier try held, that died or lost a race halfway, now that the confirmation is matched."""
-        assert evidence.short_code is not None
-        assert evidence.amount is not None
-        for candidate in (yield from self.store.candidates(evidence.short_code, evidence.amount, None)):
-            row: TransactionRecord | None = candidate
+        for held in (yield from self.held_by_receipt(evidence)):
+            row: TransactionRecord | None = held
             while row is not None and _held_by(callback, row, evidence):
                 left = {said: entry for said, entry in row.conflicts.items() if said != _several(evidence)}
                 if (yield from self.store.change(row.id, row.version, {"conflicts": left})) is not None:
                     break
                 row = yield from self.store.get(row.id)
+
+    def held_by_receipt(self, evidence: Evidence) -> Procedure[Sequence[TransactionRecord]]:
+        """Every payment that a confirmation which may belong to several can hold; one has its receipt by now, perhaps."""
+        if not evidence.short_code or not evidence.receipt or evidence.amount is None:
+            return []
+        owner = yield from self.store.find(Key.RECEIPT, (evidence.short_code, evidence.receipt))
+        rows = yield from self.store.candidates(evidence.short_code, evidence.amount, None)
+        return [owner, *rows] if owner is not None else rows
 
     def _has_open_callbacks(self, rows: Sequence[TransactionRecord]) -> Procedure[bool]:
         for row in rows:
