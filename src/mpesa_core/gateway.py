@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import UUID, uuid4
 
 from mpesa_core.callback_tokens import fixed_token
@@ -98,6 +98,33 @@ class _Desk:
 
     def _reverse(self, transaction: Identified, **given: Any) -> Procedure[TransactionRecord]:
         return self._initiation.reverse(transaction=_id(transaction), **given)
+
+    def _refund(
+        self,
+        transaction: Identified,
+        *,
+        as_payout: bool,
+        phone_number: object | None,
+        idempotency_key: str | None,
+        **given: Any,
+    ) -> Procedure[TransactionRecord]:
+        if not as_payout:
+            return self._initiation.reverse(transaction=_id(transaction), idempotency_key=idempotency_key, **given)
+        if idempotency_key is None:
+            remedy = "A payout sent twice does not come back."
+            raise InvalidField("idempotency_key", None, expected="a key of yours for a payout", remedy=remedy)
+        return self._initiation.refund_by_payout(
+            transaction=_id(transaction), phone_number=phone_number, idempotency_key=idempotency_key, **given
+        )
+
+    def _transfer(self, **given: Any) -> Procedure[TransactionRecord]:
+        return self._initiation.transfer(account=self._account_name, **given)
+
+    def _remit_tax(self, **given: Any) -> Procedure[TransactionRecord]:
+        return self._initiation.remit_tax(account=self._account_name, **given)
+
+    def _express_checkout(self, **given: Any) -> Procedure[TransactionRecord]:
+        return self._initiation.express_checkout(account=self._account_name, **given)
 
     def _query(self, transaction: Identified) -> Procedure[TransactionRecord]:
         row = yield from self.engine.store.get(_id(transaction))
@@ -271,6 +298,8 @@ class Gateway(_Desk):
         remarks: str = "Payment",
         occasion: str = "",
         version: int = 3,
+        identity: tuple[str, str] | None = None,
+        pochi: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Send money to a customer (B2C). It is never sent twice: while its outcome is unknown it is asked about.
@@ -283,6 +312,9 @@ class Gateway(_Desk):
             remarks: 2 to 100 characters.
             occasion: up to 100 characters.
             version: of Daraja's API: 3, or 1 for an app that has no 3.
+            identity: the kind and number of an identity document, ``("01", "12345678")``: M-PESA pays only if they
+                are the customer's. Needs the product "B2C with ID check".
+            pochi: pay into the customer's business wallet (Pochi la Biashara).
             host: fields of your own.
 
         Returns:
@@ -301,6 +333,8 @@ class Gateway(_Desk):
                 remarks=remarks,
                 occasion=occasion,
                 version=version,
+                identity=identity,
+                pochi=pochi,
                 idempotency_key=idempotency_key,
                 host=host,
             )
@@ -335,6 +369,161 @@ class Gateway(_Desk):
         """
         return self._run(
             self._reverse(transaction, amount=amount, remarks=remarks, idempotency_key=idempotency_key, host=host)
+        )
+
+    def refund(
+        self,
+        transaction: Identified,
+        amount: object | None = None,
+        *,
+        as_payout: bool = False,
+        phone_number: object | None = None,
+        idempotency_key: str | None = None,
+        remarks: str = "Refund",
+        **host: Any,
+    ) -> TransactionRecord:
+        """Give a payment back, whole or in part: by a reversal, or as a payout where you say so.
+
+        The sum of all refunds never exceeds the payment, also with two calls at once. ``payment_refunded`` tells of
+        each; the payment becomes REVERSED when all of it is back.
+
+        Args:
+            transaction: the payment.
+            amount: shillings; None for what is left of it.
+            as_payout: send it as a payout, for a payment that M-PESA will not reverse (too old, or without a receipt).
+            phone_number: whom the payout goes to; by default the payer, whose number M-PESA may have masked.
+            idempotency_key: yours; needed for a payout.
+            remarks: 2 to 100 characters.
+            host: fields of your own.
+
+        Returns:
+            The refund's own transaction, a REVERSAL or B2C, PROCESSING.
+
+        Raises:
+            RefundExceedsPayment: more would go back than came in.
+            InvalidField, ConfigurationError, TransactionNotFound: before anything is sent.
+            IdempotencyMismatch: the key belongs to something else.
+            NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
+        """
+        return self._run(
+            self._refund(
+                transaction,
+                amount=amount,
+                as_payout=as_payout,
+                phone_number=phone_number,
+                idempotency_key=idempotency_key,
+                remarks=remarks,
+                host=host,
+            )
+        )
+
+    def transfer(
+        self,
+        *,
+        receiver: str,
+        amount: object,
+        idempotency_key: str,
+        command: str = "BusinessPayBill",
+        account_reference: str | None = None,
+        receiver_type: Literal["2", "4"] = "4",
+        requester: object | None = None,
+        remarks: str = "Transfer",
+        **host: Any,
+    ) -> TransactionRecord:
+        """Send money to another business (B2B), or between accounts of your own. Never sent twice.
+
+        Args:
+            receiver: its paybill, or its till with the command ``BusinessBuyGoods``.
+            amount: shillings, at least 1.
+            idempotency_key: yours.
+            command: see :class:`~mpesa_core.daraja.b2b.B2BCommand`.
+            account_reference: 1 to 13 characters; needed for a paybill.
+            receiver_type: ``4`` as M-PESA documents it; ``2`` for a till where ``4`` is refused.
+            requester: the consumer on whose behalf it is paid, any Kenyan form.
+            remarks: 2 to 100 characters.
+            host: fields of your own.
+
+        Returns:
+            The transaction, PROCESSING; ``transfer_completed`` or ``transfer_failed`` says what became of it.
+
+        Raises:
+            InvalidField, ConfigurationError, IdempotencyMismatch: nothing was sent.
+            NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
+        """
+        return self._run(
+            self._transfer(
+                receiver=receiver,
+                amount=amount,
+                command=command,
+                account_reference=account_reference,
+                receiver_type=receiver_type,
+                requester=requester,
+                remarks=remarks,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    def remit_tax(
+        self,
+        *,
+        amount: object,
+        payment_registration_number: str,
+        idempotency_key: str,
+        remarks: str = "Tax",
+        **host: Any,
+    ) -> TransactionRecord:
+        """Pay the Kenya Revenue Authority. Never sent twice; signals and errors are those of :meth:`transfer`.
+
+        Args:
+            amount: shillings, at least 1.
+            payment_registration_number: KRA's number of the payment.
+            idempotency_key: yours.
+            remarks: 2 to 100 characters.
+            host: fields of your own.
+        """
+        return self._run(
+            self._remit_tax(
+                amount=amount,
+                payment_registration_number=payment_registration_number,
+                remarks=remarks,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    def express_checkout(
+        self,
+        *,
+        payer_till: str,
+        amount: object,
+        payment_reference: str,
+        partner_name: str,
+        idempotency_key: str | None = None,
+        **host: Any,
+    ) -> TransactionRecord:
+        """Ask another business's till to pay your paybill (B2B express): its nominated number gets the prompt.
+
+        Args:
+            payer_till: the till that is to pay.
+            amount: shillings, at least 1.
+            payment_reference: shown to the payer.
+            partner_name: your name, shown to the payer.
+            idempotency_key: yours.
+            host: fields of your own.
+
+        Returns:
+            The transaction, PROCESSING; signals and errors are those of :meth:`transfer`.
+        """
+        return self._run(
+            self._express_checkout(
+                payer_till=payer_till,
+                amount=amount,
+                payment_reference=payment_reference,
+                partner_name=partner_name,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
         )
 
     # -- questions -----------------------------------------------------------------------------------------------
@@ -569,6 +758,8 @@ class AsyncGateway(_Desk):
         remarks: str = "Payment",
         occasion: str = "",
         version: int = 3,
+        identity: tuple[str, str] | None = None,
+        pochi: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """See :meth:`Gateway.payout`."""
@@ -580,6 +771,8 @@ class AsyncGateway(_Desk):
                 remarks=remarks,
                 occasion=occasion,
                 version=version,
+                identity=identity,
+                pochi=pochi,
                 idempotency_key=idempotency_key,
                 host=host,
             )
@@ -597,6 +790,100 @@ class AsyncGateway(_Desk):
         """See :meth:`Gateway.reverse`."""
         return await self._driver.run(
             self._reverse(transaction, amount=amount, remarks=remarks, idempotency_key=idempotency_key, host=host)
+        )
+
+    async def refund(
+        self,
+        transaction: Identified,
+        amount: object | None = None,
+        *,
+        as_payout: bool = False,
+        phone_number: object | None = None,
+        idempotency_key: str | None = None,
+        remarks: str = "Refund",
+        **host: Any,
+    ) -> TransactionRecord:
+        """See :meth:`Gateway.refund`."""
+        return await self._driver.run(
+            self._refund(
+                transaction,
+                amount=amount,
+                as_payout=as_payout,
+                phone_number=phone_number,
+                idempotency_key=idempotency_key,
+                remarks=remarks,
+                host=host,
+            )
+        )
+
+    async def transfer(
+        self,
+        *,
+        receiver: str,
+        amount: object,
+        idempotency_key: str,
+        command: str = "BusinessPayBill",
+        account_reference: str | None = None,
+        receiver_type: Literal["2", "4"] = "4",
+        requester: object | None = None,
+        remarks: str = "Transfer",
+        **host: Any,
+    ) -> TransactionRecord:
+        """See :meth:`Gateway.transfer`."""
+        return await self._driver.run(
+            self._transfer(
+                receiver=receiver,
+                amount=amount,
+                command=command,
+                account_reference=account_reference,
+                receiver_type=receiver_type,
+                requester=requester,
+                remarks=remarks,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    async def remit_tax(
+        self,
+        *,
+        amount: object,
+        payment_registration_number: str,
+        idempotency_key: str,
+        remarks: str = "Tax",
+        **host: Any,
+    ) -> TransactionRecord:
+        """See :meth:`Gateway.remit_tax`."""
+        return await self._driver.run(
+            self._remit_tax(
+                amount=amount,
+                payment_registration_number=payment_registration_number,
+                remarks=remarks,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
+        )
+
+    async def express_checkout(
+        self,
+        *,
+        payer_till: str,
+        amount: object,
+        payment_reference: str,
+        partner_name: str,
+        idempotency_key: str | None = None,
+        **host: Any,
+    ) -> TransactionRecord:
+        """See :meth:`Gateway.express_checkout`."""
+        return await self._driver.run(
+            self._express_checkout(
+                payer_till=payer_till,
+                amount=amount,
+                payment_reference=payment_reference,
+                partner_name=partner_name,
+                idempotency_key=idempotency_key,
+                host=host,
+            )
         )
 
     async def query(self, transaction: Identified) -> TransactionRecord:

@@ -50,6 +50,8 @@ __all__ = [
     "reversal_completed",
     "reversal_failed",
     "settlement_conflict",
+    "transfer_completed",
+    "transfer_failed",
 ]
 
 _log = logging.getLogger("mpesa_core.signals")
@@ -103,6 +105,14 @@ reversal_failed = Signal(
     "A reversal failed. Arguments: transaction (the original, or the reversal where that is not ours), reversal, "
     "result_code, result_desc, outcome_known, late.",
 )
+transfer_completed = Signal(
+    "transfer_completed", "A transfer between businesses arrived. Arguments: transaction; late."
+)
+transfer_failed = Signal(
+    "transfer_failed",
+    "A transfer between businesses failed or timed out. Arguments: transaction, result_code, result_desc; "
+    "outcome_known, late.",
+)
 balance_received = Signal(
     "balance_received",
     "An account balance came. Arguments: raw_payload; balances (mpesa_core.daraja.balance.Balance objects), callback.",
@@ -131,6 +141,8 @@ SIGNALS: Mapping[str, Signal] = {
         payout_failed,
         reversal_completed,
         reversal_failed,
+        transfer_completed,
+        transfer_failed,
         balance_received,
         callback_received,
         settlement_conflict,

@@ -32,6 +32,17 @@ _REASON_SIGNALS: Final = {
 }
 
 
+_PAYOUT: Final = ("payout_completed", "payout_failed")
+_TRANSFER: Final = ("transfer_completed", "transfer_failed")
+_TWO_ENDINGS: Final = {
+    TransactionType.B2C: _PAYOUT,
+    TransactionType.POCHI: _PAYOUT,
+    TransactionType.B2B: _TRANSFER,
+    TransactionType.TAX: _TRANSFER,
+    TransactionType.B2B_EXPRESS: _TRANSFER,
+}
+
+
 def announcements(
     row: TransactionRecord, parent: TransactionRecord | None = None, reversal: TransactionRecord | None = None
 ) -> list[Announcement]:
@@ -39,8 +50,8 @@ def announcements(
 
     Args:
         row: the transaction, settled.
-        parent: of a reversal, the original where it is ours.
-        reversal: of a REVERSED original, the reversal that completed it.
+        parent: of a refund, the payment where it is ours.
+        reversal: of a REVERSED payment, the refund that completed it.
     """
     if row.status == Status.REVERSED:
         return [Announcement("reversal_completed", {"transaction": row, "reversal": reversal})]
@@ -58,14 +69,20 @@ def announcements(
             return [Announcement("reversal_failed", {"transaction": original, "reversal": row, **failure})]
         if parent is None:
             return [Announcement("reversal_completed", {"transaction": row, "reversal": row})]
-        return [Announcement("payment_refunded", {"transaction": parent, "refund": row, "amount": row.amount})]
-    if row.transaction_type == TransactionType.B2C:
-        if succeeded:
-            return [Announcement("payout_completed", {"transaction": row, "late": late})]
-        return [Announcement("payout_failed", {"transaction": row, **failure})]
+        return [_refunded(row, parent)]
+    if row.transaction_type in _TWO_ENDINGS:
+        completed, failed = _TWO_ENDINGS[TransactionType(row.transaction_type)]
+        if not succeeded:
+            return [Announcement(failed, {"transaction": row, **failure})]
+        signals = [Announcement(completed, {"transaction": row, "late": late})]
+        return signals if parent is None else [*signals, _refunded(row, parent)]
     if succeeded:
         return [Announcement("payment_confirmed", {"transaction": row, "late": late})]
     signals = [Announcement("payment_failed", {"transaction": row, **failure})]
     if row.reason in _REASON_SIGNALS:
         signals.append(Announcement(_REASON_SIGNALS[row.reason], {"transaction": row, **failure}))
     return signals
+
+
+def _refunded(refund: TransactionRecord, payment: TransactionRecord) -> Announcement:
+    return Announcement("payment_refunded", {"transaction": payment, "refund": refund, "amount": refund.amount})

@@ -51,9 +51,8 @@ class Evidence:
         checkout_request_id, merchant_request_id, conversation_id, originator_conversation_id: as said, or None.
         raw: the parsed body.
         callback_id: the recorded callback that says it, or None.
-        problem: what in it could not be read, or was told in two ways; a success with a problem settles nothing by
-            itself.
-        review: it was understood, but it should be looked at by a person (a code that nobody has documented).
+        problem: what in it could not be read, or was told in two ways.
+        review: a person should look at it: a code that nobody has documented, or a problem.
     """
 
     source: Source
@@ -192,9 +191,7 @@ def _judge(row: TransactionRecord, evidence: Evidence, now: datetime, on_queue_t
         if known or evidence.source is Source.QUERY:
             return Ignore()
         return AskNow(review=evidence.review)
-    problem = (
-        evidence.problem or _mismatch(row, evidence) if target is Status.SUCCESS else _other_payment(row, evidence)
-    )
+    problem = _mismatch(row, evidence) if target is Status.SUCCESS else _other_payment(row, evidence)
     if problem:
         return Conflict(evidence.says, problem)
     if row.status in OPEN:

@@ -41,6 +41,18 @@ class TransactionType(StrEnum):
     C2B = "C2B"
     B2C = "B2C"
     REVERSAL = "REVERSAL"
+    POCHI = "POCHI"
+    """A payout to a customer's business wallet (Pochi la Biashara)."""
+    B2B = "B2B"
+    """A transfer to another business, or between accounts of one's own."""
+    TAX = "TAX"
+    """A remittance to the Kenya Revenue Authority."""
+    B2B_EXPRESS = "B2B_EXPRESS"
+    """Another business's till is asked to pay us."""
+
+
+REFUNDS: Final = frozenset({TransactionType.REVERSAL, TransactionType.B2C})
+"""What gives a payment's money back, when it has that payment as its parent."""
 
 
 class Status(StrEnum):
@@ -253,7 +265,7 @@ class Transaction(TransactionDraft):
 
     Attributes:
         id: internal; never sent to Safaricom.
-        transaction_type: STK_PUSH, C2B, B2C, REVERSAL, ...
+        transaction_type: see :class:`TransactionType`.
         status: see :class:`Status`.
         account: the name of the settings' account it runs on.
         short_code: the short code that M-PESA reports it under (for a till: the store number).
@@ -262,7 +274,8 @@ class Transaction(TransactionDraft):
         conversation_id: of a payout or reversal; unique.
         originator_conversation_id: of a payout or reversal (ours in B2C v3).
         mpesa_receipt_number: only on success; unique in a short code.
-        phone_number: ``2547…``/``2541…``; for C2B as M-PESA sent it (masked, or a hash of 64 digits).
+        phone_number: ``2547…``/``2541…``; for C2B as M-PESA sent it (masked, or a hash of 64 digits); the other party's
+            short code where that is a business.
         amount: shillings, two decimals.
         account_reference, transaction_desc: as sent; for C2B as the customer typed it.
         parent_id: of a reversal, refund or charge: the transaction that it belongs to.

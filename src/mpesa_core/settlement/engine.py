@@ -45,6 +45,7 @@ from mpesa_core.payments.decide import (
 )
 from mpesa_core.payments.machine import OPEN, Source, is_known
 from mpesa_core.payments.records import (
+    REFUNDS,
     CallbackRecord,
     Disposition,
     Key,
@@ -285,9 +286,8 @@ class Engine:
                     if changed is None:
                         return None
                 if review:
-                    problem = (
-                        f"Nobody has documented the code {evidence.code_text or '(none)'}; M-PESA is asked about it."
-                    )
+                    unknown = f"nobody has documented the code {evidence.code_text or '(none)'}"
+                    problem = f"It settles nothing: {evidence.problem or unknown}. M-PESA is asked about it."
                     yield from self._announce_conflict(row, callback, problem)
                     return Closed(Disposition.CONFLICT, row, problem)
                 return Applied(row)
@@ -335,6 +335,8 @@ class Engine:
         try:
             settled = yield from self.store.change(row.id, row.version, {**changes, **fence})
         except DuplicateKey as error:
+            if evidence.source is Source.CONFIRMATION:
+                return None  # the very payment has got its receipt meanwhile: match again
             taken = Conflict(evidence.says, f"Its {error.key} belongs to transaction {error.owner}.")
             return (yield from self._conflict(row, taken, callback))
         return Applied(settled, announce=fenced) if settled is not None else None
@@ -458,7 +460,7 @@ class Engine:
                 if (yield from self.store.change(row.id, row.version, {"conflicts": left})) is not None:
                     break
                 row = yield from self.store.get(row.id)
-
+        """Every payment that a confirmation of several can hold; one may have its receipt by now."""
     def held_by_receipt(self, evidence: Evidence) -> Procedure[Sequence[TransactionRecord]]:
         """Every payment that a confirmation which may belong to several can hold; one has its receipt by now, perhaps."""
         if not evidence.short_code or not evidence.receipt or evidence.amount is None:
@@ -537,10 +539,10 @@ class Engine:
         """Fire the signals of a settlement that this worker has the fence of, then mark it announced.
 
         Returns:
-            False when it has to wait (a reversal whose original is being announced); the fence stays up and lapses.
+            False when it has to wait (a refund whose payment is being announced); the fence stays up and lapses.
         """
         parent = None
-        if row.transaction_type == TransactionType.REVERSAL and row.parent_id is not None:
+        if row.transaction_type in REFUNDS and row.parent_id is not None:
             parent, ready = yield from self._carry_to_parent(row)
             if not ready:
                 return False
@@ -552,7 +554,7 @@ class Engine:
         """Deliver the signals of a settled transaction's present generation."""
         reversal = None
         if row.status == Status.REVERSED:
-            children = yield from self._successful_reversals(row.reserved)
+            children = yield from self._successful_refunds(row.reserved)
             reversal = children[-1] if children else None
         for announcement in announcements(row, parent, reversal):
             yield from deliver(announcement.signal, announcement.arguments, transaction=row)
@@ -567,13 +569,13 @@ class Engine:
                 return
             current = yield from self.store.get(row.id)
 
-    # -- a reversal and its original -------------------------------------------------------------------------------
+    # -- a refund and its payment -------------------------------------------------------------------------------
 
     def _carry_to_parent(self, child: TransactionRecord) -> Procedure[tuple[TransactionRecord | None, bool]]:
-        """Tell the original of its reversal: keep or release what was reserved, reverse it when all is back.
+        """Tell a payment of its refund: keep or release what was reserved, reverse it when all is back.
 
         Returns:
-            The original, and whether the reversal may be announced now.
+            The payment, and whether the refund may be announced now.
         """
         assert child.parent_id is not None
         key, amount = str(child.id), str(child.amount)
@@ -590,7 +592,7 @@ class Engine:
             if reserved != dict(parent.reserved):
                 changes["reserved"] = reserved
             if child.status == Status.SUCCESS and parent.status == Status.SUCCESS:
-                children = yield from self._successful_reversals(reserved)
+                children = yield from self._successful_refunds(reserved)
                 if sum(each.amount for each in children) >= parent.amount:
                     if parent.announce_until is not None:
                         lapsed = yield from self.claim_fence(parent)
@@ -613,7 +615,7 @@ class Engine:
                     yield from self.announce(changed)
                 return changed, True
 
-    def _successful_reversals(self, reserved: Mapping[str, str]) -> Procedure[list[TransactionRecord]]:
+    def _successful_refunds(self, reserved: Mapping[str, str]) -> Procedure[list[TransactionRecord]]:
         children = []
         for key in reserved:
             child = yield from self.store.get(UUID(key))

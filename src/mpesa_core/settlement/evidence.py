@@ -20,6 +20,9 @@ _SOURCES: Final = {
     CallbackType.PULL: Source.CONFIRMATION,
     CallbackType.B2C_RESULT: Source.CALLBACK,
     CallbackType.B2C_TIMEOUT: Source.NOTICE,
+    CallbackType.B2B_RESULT: Source.CALLBACK,
+    CallbackType.B2B_TIMEOUT: Source.NOTICE,
+    CallbackType.B2B_EXPRESS: Source.CALLBACK,
     CallbackType.REVERSAL_RESULT: Source.CALLBACK,
     CallbackType.REVERSAL_TIMEOUT: Source.NOTICE,
     CallbackType.STATUS_RESULT: Source.QUERY,
@@ -31,6 +34,9 @@ _FAMILIES: Final = {
     CallbackType.PULL: Family.C2B,
     CallbackType.B2C_RESULT: Family.B2C,
     CallbackType.B2C_TIMEOUT: Family.B2C,
+    CallbackType.B2B_RESULT: Family.B2B,
+    CallbackType.B2B_TIMEOUT: Family.B2B,
+    CallbackType.B2B_EXPRESS: Family.EXPRESS,
     CallbackType.REVERSAL_RESULT: Family.REVERSAL,
     CallbackType.REVERSAL_TIMEOUT: Family.REVERSAL,
     CallbackType.STATUS_RESULT: Family.STATUS,
@@ -38,8 +44,11 @@ _FAMILIES: Final = {
 SPEAKS_OF: Final = {
     CallbackType.STK: {TransactionType.STK_PUSH},
     CallbackType.STK_QUERY: {TransactionType.STK_PUSH},
-    CallbackType.B2C_RESULT: {TransactionType.B2C},
-    CallbackType.B2C_TIMEOUT: {TransactionType.B2C},
+    CallbackType.B2C_RESULT: {TransactionType.B2C, TransactionType.POCHI},
+    CallbackType.B2C_TIMEOUT: {TransactionType.B2C, TransactionType.POCHI},
+    CallbackType.B2B_RESULT: {TransactionType.B2B, TransactionType.TAX},
+    CallbackType.B2B_TIMEOUT: {TransactionType.B2B, TransactionType.TAX},
+    CallbackType.B2B_EXPRESS: {TransactionType.B2B_EXPRESS},
     CallbackType.REVERSAL_RESULT: {TransactionType.REVERSAL},
     CallbackType.REVERSAL_TIMEOUT: {TransactionType.REVERSAL},
     CallbackType.STATUS_RESULT: set(TransactionType),
@@ -56,6 +65,9 @@ def evidence_of(message: Callback, callback_type: CallbackType, callback_id: UUI
         callback_id: its row in the callback log.
     """
     source = _SOURCES[callback_type]
+    originator = message.originator_conversation_id
+    if callback_type is CallbackType.B2B_EXPRESS:
+        originator = message.correlation_id  # the request id that we gave it
     return Evidence(
         source=source,
         outcome=message.outcome,
@@ -71,7 +83,7 @@ def evidence_of(message: Callback, callback_type: CallbackType, callback_id: UUI
         checkout_request_id=message.checkout_request_id,
         merchant_request_id=message.merchant_request_id,
         conversation_id=message.conversation_id,
-        originator_conversation_id=message.originator_conversation_id,
+        originator_conversation_id=originator,
         raw=message.raw,
         callback_id=callback_id,
         problem=message.problem,
