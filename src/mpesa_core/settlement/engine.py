@@ -460,9 +460,8 @@ class Engine:
                 if (yield from self.store.change(row.id, row.version, {"conflicts": left})) is not None:
                     break
                 row = yield from self.store.get(row.id)
-        """Every payment that a confirmation of several can hold; one may have its receipt by now."""
     def held_by_receipt(self, evidence: Evidence) -> Procedure[Sequence[TransactionRecord]]:
-        """Every payment that a confirmation which may belong to several can hold; one has its receipt by now, perhaps."""
+        """Every payment that a confirmation of several can hold; one may have its receipt by now."""
         if not evidence.short_code or not evidence.receipt or evidence.amount is None:
             return []
         owner = yield from self.store.find(Key.RECEIPT, (evidence.short_code, evidence.receipt))
