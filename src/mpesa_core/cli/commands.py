@@ -23,7 +23,7 @@ from mpesa_core import __version__
 from mpesa_core.cli.decoding import body_of, described
 from mpesa_core.cli.demo import run_demo
 from mpesa_core.cli.doctor import Finding, examine
-from mpesa_core.cli.setup import database_option, identifier, opened, plainly
+from mpesa_core.cli.setup import database_option, identifier, opened, plainly, receivers_option
 from mpesa_core.daraja.callbacks import CallbackType, Unreadable, decode_callback
 from mpesa_core.daraja.codes import Family, explain
 from mpesa_core.sandbox import MAGIC_AMOUNTS, MAGIC_PHONES, DarajaServer, LocalDaraja, Organisation
@@ -170,6 +170,7 @@ def doctor(database: str | None, *, offline: bool) -> None:
 
 @mpesa.command()
 @database_option
+@receivers_option
 @click.option("--interval", default=None, type=click.FloatRange(min=0.1), help="Seconds between sweeps.")
 @click.option("--once", is_flag=True, help="One sweep, then exit.")
 @plainly
@@ -206,6 +207,7 @@ def _reconciled(done: Any) -> str:
 
 @mpesa.command()
 @database_option
+@receivers_option
 @click.option("--limit", default=100, show_default=True, help="How many transactions at the most.")
 @plainly
 def reconcile(database: str, limit: int) -> None:
@@ -216,6 +218,7 @@ def reconcile(database: str, limit: int) -> None:
 
 @mpesa.command()
 @database_option
+@receivers_option
 @plainly
 def recover(database: str) -> None:
     """Go on from whatever a process left open: open callbacks, unannounced settlements, the spool."""
@@ -225,6 +228,7 @@ def recover(database: str) -> None:
 
 @mpesa.command()
 @database_option
+@receivers_option
 @click.argument("callback_id", callback=identifier)
 @plainly
 def replay(database: str, callback_id: UUID) -> None:
@@ -243,12 +247,13 @@ def _verdict(verdict: Verdict | None) -> str:
 
 @mpesa.command()
 @database_option
+@receivers_option
 @click.argument("transaction_id", callback=identifier)
 @plainly
 def announce(database: str, transaction_id: UUID) -> None:
     """Fire a settled transaction's signals again.
 
-    Receivers run where they are connected: call Gateway.announce in your program to reach its own.
+    Receivers run where they are connected: import yours, or call Gateway.announce in your program.
     """
     with opened(database) as gateway:
         click.echo(f"announced: {gateway.announce(transaction_id)!r}")
@@ -269,22 +274,17 @@ def conflicts(context: click.Context, database: str, limit: int) -> None:
         if not found:
             click.echo("No open conflicts.")
             return
-        table = Table(box=None, padding=(0, 2, 0, 0))
-        for column in ("callback", "received", "type", "transaction", "problem"):
-            table.add_column(column, overflow="fold")
-        for callback in found:
-            owner = callback.related_transaction_id
-            received = f"{callback.received_at:%Y-%m-%d %H:%M} UTC"
-            table.add_row(
-                str(callback.id), received, callback.callback_type, str(owner or "none"), callback.error or ""
-            )
-        Console(highlight=False).print(table)
+        for callback in found:  # in lines, not a table: an id has to be copied whole from any terminal
+            click.echo(f"{callback.id}  {callback.received_at:%Y-%m-%d %H:%M} UTC  {callback.callback_type}")
+            click.echo(f"    transaction: {callback.related_transaction_id or 'none'}")
+            click.echo(f"    {callback.error or 'no reason is kept'}")
         click.echo(
             "\nmpesa conflicts accept ID   settles by what it says;   mpesa conflicts dismiss ID   leaves all as it is."
         )
 
 
 @conflicts.command()
+@receivers_option
 @click.argument("callback_id", callback=identifier)
 @click.option("--transaction", default=None, help="Which transaction it is about, where it belongs to none or several.")
 @click.pass_obj

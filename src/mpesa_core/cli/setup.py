@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from importlib import import_module
 from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
@@ -15,8 +17,9 @@ from mpesa_core.errors import MpesaError
 from mpesa_core.gateway import Gateway
 from mpesa_core.repository.sqlite import SqliteRepository
 from mpesa_core.settings import Settings
+from mpesa_core.signals import SIGNALS
 
-__all__ = ["database_option", "identifier", "opened", "plainly", "settings"]
+__all__ = ["database_option", "identifier", "opened", "plainly", "receivers_option", "settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +30,35 @@ database_option = click.option(
     type=click.Path(dir_okay=False),
     help="The SQLite file with transactions and callbacks; or set MPESA_DATABASE.",
 )
+
+
+def _import_receivers(_context: click.Context, _parameter: click.Parameter, modules: tuple[str, ...]) -> None:
+    """Import the modules, and say so where nobody listens: a settlement is announced once, here or nowhere."""
+    if modules:
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m has it
+    for name in modules:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise click.BadParameter(f"there is no module {error.name!r} to import") from None
+    if not any(signal.receivers for signal in SIGNALS.values()):
+        click.echo(
+            "Nothing in this process listens to signals: what it settles is announced to nobody. "
+            "Give --import with the module that connects your receivers.",
+            err=True,
+        )
+
+
+receivers_option = click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    expose_value=False,
+    callback=_import_receivers,
+    help="A module of yours that connects receivers, such as shop.receivers; may be repeated.",
+)
+"""For the commands that settle or announce: signals reach the receivers of the process that fires them."""
 
 
 def settings() -> Settings:
