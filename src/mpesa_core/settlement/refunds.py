@@ -16,6 +16,7 @@ from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.daraja.operation import AnyOperation
 from mpesa_core.daraja.reversal import Reversal
 from mpesa_core.errors import InvalidField, RefundExceedsPayment, TransactionNotFound
+from mpesa_core.payments.machine import is_known
 from mpesa_core.payments.records import Key, Status, TransactionDraft, TransactionRecord, TransactionType
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.sending import OPERATOR_KEYS, Sending
@@ -132,7 +133,7 @@ class Refunds(Sending):
             earlier = yield from self._store.find(Key.IDEMPOTENCY_KEY, idempotency_key)
             if earlier is not None:
                 return payment, earlier.amount if amount is None else money(amount)
-        gone = _reserved(payment)
+        gone = _total((yield from self._reserved(payment)))
         wanted = money(amount) if amount is not None else payment.amount - gone
         if wanted <= 0 or gone + wanted > payment.amount:
             raise RefundExceedsPayment(paid=payment.amount, reserved=gone, asked=wanted)
@@ -145,13 +146,26 @@ class Refunds(Sending):
             if payment is None or payment.status != Status.SUCCESS:
                 status = payment.status if payment is not None else None
                 raise InvalidField("transaction", status, expected="a payment that has succeeded and is not reversed")
-            gone = _reserved(payment)
+            others = yield from self._reserved(payment)
+            gone = _total(others)
             if gone + refund.amount > payment.amount:
                 raise RefundExceedsPayment(paid=payment.amount, reserved=gone, asked=refund.amount)
-            reserved = {**payment.reserved, str(refund.id): str(refund.amount)}
+            reserved = {**others, str(refund.id): str(refund.amount)}
             if (yield from self._store.change(payment.id, payment.version, {"reserved": reserved})) is not None:
                 return
 
+    def _reserved(self, payment: TransactionRecord) -> Procedure[dict[str, str]]:
+        """What is going back or is back. A sweep may call a refund unsent before its process has reserved it, so that
+        nothing frees it again: what is known to have failed does not count.
+        """
+        counts: dict[str, str] = {}
+        for refund_id, amount in payment.reserved.items():
+            refund = yield from self._store.get(UUID(refund_id))
+            failed = refund is not None and refund.status == Status.FAILED and is_known(refund.status, refund.settled_by)
+            if not failed:
+                counts[refund_id] = amount
+        return counts
 
-def _reserved(payment: TransactionRecord) -> Decimal:
-    return sum((Decimal(value) for value in payment.reserved.values()), Decimal(0))
+
+def _total(reserved: Mapping[str, str]) -> Decimal:
+    return sum((Decimal(amount) for amount in reserved.values()), Decimal(0))
