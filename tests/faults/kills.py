@@ -243,6 +243,7 @@ def main(arguments: list[str] | None = None) -> int:
     seed = int(options.trial.partition(":")[0]) if options.trial else options.seed
     campaign = Campaign(seed, DEFECTS.get(options.defect), show=bool(options.trial))
     logging.disable()
+    gc.disable()
     gc.freeze()
     try:
         if options.trial:

@@ -265,12 +265,12 @@ class Life:
 
     def sweep_until_quiet(self) -> None:
         """Let time pass, beyond every lease and deadline, and sweep as a worker does."""
-        for seconds in (0, 61, 130, 200, 600, 1000, 172_800):
+        self.now += timedelta(seconds=61)
+        self.live(initiate=False)
+        for seconds in (130, 300, 1000, 172_800):
             self.now += timedelta(seconds=seconds)
-            if seconds <= 200:
-                self.live(initiate=False)
             self.gateway.sweep()
-            self.gateway.recover()
+        self.gateway.recover()
 
     # What M-PESA does.
 
