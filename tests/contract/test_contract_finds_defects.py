@@ -198,6 +198,21 @@ DEFECTS = {
         """,
         "test_times_are_exact_and_in_utc",
     ),
+    "SpanWithoutItsEnd": (
+        """
+        def settled_between(self, short_code, start, end, limit, after=None):
+            return [row for row in super().settled_between(short_code, start, end, limit, after) if row.confirmed_at < end]
+        """,
+        "test_payments_proved_in_a_span",
+    ),
+    "PageByTimeAlone": (
+        """
+        def settled_between(self, short_code, start, end, limit, after=None):
+            start = self.get(after).confirmed_at + timedelta(microseconds=1) if after else start
+            return super().settled_between(short_code, start, end, limit)
+        """,
+        "test_proved_payments_page_by_page",
+    ),
 }
 
 PROGRAM = """

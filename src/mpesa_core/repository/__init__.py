@@ -8,12 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpesa_core.repository.memory import MemoryRepository
-from mpesa_core.repository.protocol import AsyncRepository, Repository
+from mpesa_core.repository.protocol import AsyncRepository, AsyncSettledScan, Repository, SettledScan
 
 if TYPE_CHECKING:
     from mpesa_core.repository.sqlite import SqliteRepository
 
-__all__ = ["AsyncRepository", "MemoryRepository", "Repository", "SqliteRepository"]
+__all__ = [
+    "AsyncRepository",
+    "AsyncSettledScan",
+    "MemoryRepository",
+    "Repository",
+    "SettledScan",
+    "SqliteRepository",
+]
 
 
 def __getattr__(name: str) -> Any:

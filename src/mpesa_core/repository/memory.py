@@ -64,6 +64,7 @@ class MemoryRepository:
         self._checked: dict[UUID, None] = {}
         self._fenced: dict[UUID, None] = {}
         self._without_receipt: defaultdict[str, dict[UUID, None]] = defaultdict(dict)
+        self._proved: defaultdict[str, dict[UUID, None]] = defaultdict(dict)
 
     def __repr__(self) -> str:
         return f"<MemoryRepository: {len(self._transactions)} transactions, {len(self._callbacks)} callbacks>"
@@ -197,6 +198,22 @@ class MemoryRepository:
             ]
             return self._first(rows, None, lambda row: row.initiated_at)
 
+    def settled_between(
+        self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None
+    ) -> Sequence[Transaction]:
+        """The transactions of a short code with a receipt whose ``confirmed_at`` is in the span, in the order of it."""
+        with self._lock:
+            rows: Iterable[Transaction] = [
+                row
+                for row in map(self._transactions.__getitem__, self._proved.get(short_code, {}))
+                if row.confirmed_at is not None and start <= row.confirmed_at <= end
+            ]
+            last = self._transactions.get(after) if after is not None else None
+            if last is not None and last.confirmed_at is not None:
+                edge = (last.confirmed_at, self._order[last.id])
+                rows = [row for row in rows if (row.confirmed_at, self._order[row.id]) > edge]
+            return self._first(rows, limit, lambda row: row.confirmed_at)
+
     def close(self) -> None:
         """Nothing to close; here so that one repository can stand in for another."""
 
@@ -247,6 +264,10 @@ class MemoryRepository:
             _take(self._without_receipt, before.short_code, row.id)
         if row.transaction_type == TransactionType.STK_PUSH and row.mpesa_receipt_number is None:
             self._without_receipt[row.short_code][row.id] = None
+        if before is not None:
+            _take(self._proved, before.short_code, row.id)
+        if row.mpesa_receipt_number is not None and row.confirmed_at is not None:
+            self._proved[row.short_code][row.id] = None
 
 
 _K = TypeVar("_K")

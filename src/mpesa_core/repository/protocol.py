@@ -26,7 +26,7 @@ from mpesa_core.payments.records import (
     TransactionRecord,
 )
 
-__all__ = ["AsyncRepository", "Repository"]
+__all__ = ["AsyncRepository", "AsyncSettledScan", "Repository", "SettledScan"]
 
 
 class Repository(Protocol):
@@ -145,4 +145,33 @@ class AsyncRepository(Protocol):
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Awaitable[Sequence[TransactionRecord]]: ...
     def candidates(
         self, short_code: str, amount: Decimal, reference: str | None
+    ) -> Awaitable[Sequence[TransactionRecord]]: ...
+
+
+class SettledScan(Protocol):
+    """What a store may offer besides, and may leave out: going through the payments that were proved in a span of time.
+
+    Reconciliation from pull transactions uses it to find payments of ours that M-PESA does not list. Without it that
+    side of the report is unknown.
+    """
+
+    def settled_between(
+        self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None
+    ) -> Sequence[TransactionRecord]:
+        """The transactions of a short code with a receipt that were proved in a span of time, in the order of it.
+
+        Args:
+            short_code: the row's ``short_code``.
+            start, end: of ``confirmed_at``; both belong to the span.
+            limit: how many at the most.
+            after: the last one of the page before. Several may have the same time: no page may leave one out.
+        """
+        ...
+
+
+class AsyncSettledScan(Protocol):
+    """The same as a coroutine. See :class:`SettledScan`."""
+
+    def settled_between(
+        self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None
     ) -> Awaitable[Sequence[TransactionRecord]]: ...

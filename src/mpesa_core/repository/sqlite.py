@@ -150,6 +150,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE INDEX mpesa_open_conflicts ON mpesa_callbacks (received_at)
             WHERE disposition = 'conflict' AND resolved_at IS NULL""",
     ),
+    (
+        """CREATE INDEX mpesa_proved ON mpesa_transactions (short_code, confirmed_at)
+            WHERE mpesa_receipt_number IS NOT NULL""",
+    ),
 )
 """The steps from one schema version to the next, from an empty file on; a step that was released never changes."""
 
@@ -165,6 +169,7 @@ _CANDIDATES: Final = (
     "transaction_type = 'STK_PUSH' AND mpesa_receipt_number IS NULL AND short_code = ? AND amount = ?"
     " AND (? IS NULL OR account_reference = ?) ORDER BY initiated_at, seq"
 )
+_PROVED: Final = "mpesa_receipt_number IS NOT NULL AND short_code = ? AND confirmed_at BETWEEN ? AND ?"
 
 
 class SqliteRepository:
@@ -337,6 +342,19 @@ class SqliteRepository:
         text = None if reference is None else _text_in(reference)
         cents = _money_in(plain("amount", Kind.MONEY, amount))
         return self._transactions(_CANDIDATES, [_text_in(short_code), cents, text, text])
+
+    def settled_between(
+        self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None
+    ) -> Sequence[Transaction]:
+        """The transactions of a short code with a receipt whose ``confirmed_at`` is in the span, in the order of it."""
+        where, parameters = _PROVED, [_text_in(short_code), _time_text("start", start), _time_text("end", end)]
+        last = self.get(after) if after is not None else None
+        if last is not None and last.confirmed_at is not None:
+            # The span begins anew at that time, so that no page goes through the ones before it.
+            parameters[1] = _time_text("after", last.confirmed_at)
+            where += " AND (confirmed_at, seq) > (?, (SELECT seq FROM mpesa_transactions WHERE id = ?))"
+            parameters += [parameters[1], str(after)]
+        return self._transactions(f"{where} ORDER BY confirmed_at, seq LIMIT ?", [*parameters, max(limit, 0)])
 
     # How it is done
 

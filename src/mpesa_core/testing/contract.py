@@ -1141,7 +1141,65 @@ class _InterruptionContract(_Base):
                 close()
 
 
-class RepositoryContract(CallbackContract, TransactionContract, _TextContract, _RaceContract, _InterruptionContract):
+class _SettledScanContract(_Base):
+    """The payments that were proved in a span of time; a store without ``settled_between`` promises nothing here."""
+
+    @staticmethod
+    def proved(repository: Repository, seconds: float, **fields: Any) -> UUID:
+        """Record a payment that was proved then; its id."""
+        draft = transaction_draft(
+            **{
+                "transaction_type": TransactionType.C2B,
+                "status": Status.SUCCESS,
+                "mpesa_receipt_number": f"R{uuid4().hex[:9].upper()}",
+                "confirmed_at": _at(seconds),
+                **fields,
+            }
+        )
+        return repository.add(draft).id
+
+    def test_payments_proved_in_a_span(self, repository: Repository) -> None:
+        """Those of the short code with a receipt, both ends of the span included, in the order of their proof."""
+        scan = getattr(repository, "settled_between", None)
+        if scan is None:
+            return
+        inside = [self.proved(repository, seconds, initiated_at=_at(-seconds)) for seconds in (10, 0, 5)]
+        for seconds in (-0.000001, 10.000001):
+            self.proved(repository, seconds)
+        self.proved(repository, 5, short_code="600001")
+        self.proved(repository, 5, mpesa_receipt_number=None)
+        self.proved(repository, 5, confirmed_at=None)
+        assert [inside[1], inside[2], inside[0]] == ids(scan("600000", NOON, _at(10), 100))
+        in_nairobi = timezone(timedelta(hours=3))
+        assert [inside[1]] == ids(scan("600000", NOON.astimezone(in_nairobi), _at(10).astimezone(in_nairobi), 1))
+        assert [] == list(scan("600000", NOON, _at(10), 0))
+        assert [] == list(scan("600002", NOON, _at(10), 100))
+
+    def test_proved_payments_page_by_page(self, repository: Repository) -> None:
+        """The pages show each payment once, also those of one moment, and one that was proved by a later change."""
+        scan = getattr(repository, "settled_between", None)
+        if scan is None:
+            return
+        expected = [self.proved(repository, index // 4) for index in range(10)]
+        later = repository.add(transaction_draft(status=Status.PROCESSING))
+        repository.change(later.id, 1, {"mpesa_receipt_number": "LATER00001", "confirmed_at": _at(0)})
+        rows: list[TransactionRecord] = []
+        while page := scan("600000", NOON, _at(9), 3, rows[-1].id if rows else None):
+            assert len(page) <= 3
+            rows += page
+        assert sorted([*expected, later.id]) == sorted(ids(rows))
+        moments = [row.confirmed_at for row in rows if row.confirmed_at is not None]
+        assert (len(rows), sorted(moments)) == (len(moments), moments)
+
+
+class RepositoryContract(
+    CallbackContract,
+    TransactionContract,
+    _TextContract,
+    _RaceContract,
+    _InterruptionContract,
+    _SettledScanContract,
+):
     """Every promise of the repository protocol; see the module's docstring for how to run it on a store of your own.
 
     Attributes:
