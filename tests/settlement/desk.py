@@ -16,6 +16,23 @@ from mpesa_core.daraja.operation import HttpResponse
 from mpesa_core.gateway import Gateway
 from mpesa_core.payments.records import CallbackDraft
 from mpesa_core.settings import Settings
+from mpesa_core.testing.payloads import b2c_success as payout_success
+from mpesa_core.testing.payloads import c2b_confirmation as confirmation
+from mpesa_core.testing.payloads import result, stk_result, stk_success
+
+__all__ = [
+    "PHONE",
+    "START",
+    "Clock",
+    "Desk",
+    "ScriptedDaraja",
+    "confirmation",
+    "payout_success",
+    "result",
+    "stk_query",
+    "stk_result",
+    "stk_success",
+]
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 PHONE = "254708374149"
@@ -139,30 +156,6 @@ class Desk:
 QUIET = {"callback_received", "payment_initiated"}
 
 
-def stk_success(checkout="ws_CO_1", amount=100, receipt="NLJ7RT61SV", phone=254708374149):
-    items = [
-        {"Name": "Amount", "Value": amount},
-        {"Name": "MpesaReceiptNumber", "Value": receipt},
-        {"Name": "TransactionDate", "Value": 20261121120005},
-        {"Name": "PhoneNumber", "Value": phone},
-    ]
-    return stk_result(0, "The service request is processed successfully.", checkout, CallbackMetadata={"Item": items})
-
-
-def stk_result(code, description="Request cancelled by user", checkout="ws_CO_1", **more):
-    return {
-        "Body": {
-            "stkCallback": {
-                "MerchantRequestID": "29115-1-1",
-                "CheckoutRequestID": checkout,
-                "ResultCode": code,
-                "ResultDesc": description,
-                **more,
-            }
-        }
-    }
-
-
 def stk_query(code, description="said so", checkout="ws_CO_1"):
     """A client's answer to StkQuery, parsed by the real parser."""
     body = {
@@ -174,47 +167,3 @@ def stk_query(code, description="said so", checkout="ws_CO_1"):
         "ResultDesc": description,
     }
     return StkQuery(checkout_request_id=checkout).parse(HttpResponse(status=200, body=dumps(body)))
-
-
-def confirmation(receipt="NLJ7RT61SV", amount="100.00", reference="INV-1", msisdn="2547 ***** 149", short="174379"):
-    return {
-        "TransactionType": "Pay Bill",
-        "TransID": receipt,
-        "TransTime": "20261121120005",
-        "TransAmount": amount,
-        "BusinessShortCode": short,
-        "BillRefNumber": reference,
-        "InvoiceNumber": "",
-        "OrgAccountBalance": "49197.00",
-        "ThirdPartyTransID": "",
-        "MSISDN": msisdn,
-        "FirstName": "John",
-    }
-
-
-def result(code=0, receipt="SG632NMUAB", conversation="AG_20261121_1", originator="10571-1-1", **parameters):
-    """A result envelope as B2C and reversals have it; without parameters where it failed."""
-    body = {
-        "ResultType": 0,
-        "ResultCode": code,
-        "ResultDesc": "The service request is processed successfully." if code == 0 else "It failed.",
-        "OriginatorConversationID": originator,
-        "ConversationID": conversation,
-        "TransactionID": receipt,
-    }
-    if parameters:
-        pairs = [{"Key": key, "Value": value} for key, value in parameters.items()]
-        body["ResultParameters"] = {"ResultParameter": pairs}
-    return {"Result": body}
-
-
-def payout_success(amount=100, receipt="SG632NMUAB", conversation="AG_20261121_1", **more):
-    return result(
-        0,
-        receipt,
-        conversation,
-        TransactionAmount=amount,
-        TransactionReceipt=receipt,
-        ReceiverPartyPublicName="254708374149 - JOHN DOE",
-        **more,
-    )
