@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -15,4 +16,6 @@ def main() -> None:
         if error.name not in ("click", "rich"):
             raise
         sys.exit(f"The mpesa command needs {error.name}: pip install 'mpesa-core[cli]'")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without an ellipsis is no reason to stop
     mpesa(prog_name="mpesa")

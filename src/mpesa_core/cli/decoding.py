@@ -1,4 +1,4 @@
-"""A decoded callback as plain JSON values."""
+"""A stored callback's body, and what it says as plain JSON values."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ __all__ = ["body_of", "described"]
 
 
 def body_of(content: bytes) -> bytes:
-    """A callback's body: the file itself, or the ``body`` of a sample with ``kind`` and ``source`` beside it."""
+    """A callback's body: the file itself, or the ``body`` of a sample with ``api`` and ``kind`` beside it."""
     try:
-        stored = json.loads(content, parse_float=_Literal, parse_int=_Literal)
-    except ValueError:
+        stored = json.loads(content, parse_float=_Literal, parse_int=_Literal, object_pairs_hook=_Object)
+        sample = dict(stored) if isinstance(stored, _Object) else {}
+        if not sample.keys() >= {"api", "kind", "body"}:
+            return content
+        body = sample["body"]
+        text = body if isinstance(body, str) and not isinstance(body, _Literal) else _written(body)
+    except (ValueError, RecursionError):
         return content
-    if isinstance(stored, dict) and stored.keys() >= {"api", "kind", "body"}:
-        return _written(stored["body"]).encode()
-    return content
+    return text.encode("utf-8", "surrogatepass")
 
 
 class _Literal(str):
@@ -31,22 +34,27 @@ class _Literal(str):
     __slots__ = ()
 
 
+class _Object(list[tuple[str, Any]]):
+    """An object's pairs, also those whose name comes twice."""
+
+    __slots__ = ()
+
+
 def _written(value: Any) -> str:
     if isinstance(value, _Literal):
         return str(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{_written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, _Object):
+        return "{" + ",".join(f"{json.dumps(key)}:{_written(each)}" for key, each in value) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_written, value)) + "]"
     return json.dumps(value)
 
 
 def described(message: Callback) -> dict[str, Any]:
-    """Everything that a callback says, its kind first; amounts as text, times in ISO 8601 (UTC)."""
-    said = {field.name: getattr(message, field.name) for field in attrs.fields(type(message))}
+    """Everything that a callback says, its kind first and its body last; amounts as text, times in ISO 8601 (UTC)."""
+    said = {field.name: _plain(getattr(message, field.name)) for field in attrs.fields(type(message))}
     raw = said.pop("raw")
-    told = {name: _plain(value) for name, value in said.items()}
-    return {"kind": type(message).__name__, **told, "raw": _plain(raw)}
+    return {"kind": type(message).__name__, **said, "raw": raw}
 
 
 def _plain(value: Any) -> Any:

@@ -11,20 +11,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from mpesa_core import signals
+from mpesa_core.cli.books import draw_up, unlike_announced, unlike_ledger
 from mpesa_core.cli.shop import Shop
+from mpesa_core.cli.telling import beside
+from mpesa_core.errors import MpesaError
 from mpesa_core.gateway import Gateway
-from mpesa_core.payments.records import Status
+from mpesa_core.payments.records import Key, Status, TransactionRecord
 from mpesa_core.repository.sqlite import SqliteRepository
 from mpesa_core.sandbox import Behaviour, DarajaServer, Delivery, Ending, Kind, LocalDaraja
 from mpesa_core.settings import Settings
@@ -34,18 +38,25 @@ from mpesa_core.webhooks.wsgi import wsgi_application
 
 __all__ = ["run_demo"]
 
-_CUSTOMER = "254712345678"
-_SUPPLIER = "254722000111"
-_PREFIX = "/pay/"
-_PATIENCE = 20.0
-_SENDER = "demo shop"
+_CUSTOMER: Final = "254712345678"
+_SUPPLIER: Final = "254722000111"
+_PREFIX: Final = "/pay/"
+_PATIENCE: Final = 20.0
+"""Seconds that anything may take; what then has not come never does."""
+
+_PAUSE: Final = 0.7
+"""Seconds before a scene, for whoever reads along."""
+
+_SENDER: Final = "demo shop"
+_STYLES: Final = {"shop": "green", "phone": "magenta", "M-PESA": "cyan", "sdk": "blue", "system": "red"}
+_TABLE_WIDTH: Final = 80
 
 
 def run_demo(console: Console, directory: str | None = None) -> bool:
     """Tell the story and draw up the books.
 
     Args:
-        console: where it is printed.
+        console: where it is printed; with pauses where somebody reads along.
         directory: where the databases are kept; None for a place that is deleted afterwards.
 
     Returns:
@@ -53,9 +64,16 @@ def run_demo(console: Console, directory: str | None = None) -> bool:
     """
     if directory is not None:
         Path(directory).mkdir(parents=True, exist_ok=True)
-        return _Story(console, Path(tempfile.mkdtemp(prefix="demo-", dir=directory))).tell()
+        kept = Path(tempfile.mkdtemp(prefix="demo-", dir=directory))
+        good = _Story(console, kept).tell()
+        console.print(f"The databases are in {kept}", soft_wrap=True)
+        return good
     with tempfile.TemporaryDirectory(prefix="mpesa-demo-", ignore_cleanup_errors=True) as place:
         return _Story(console, Path(place)).tell()
+
+
+class _NeverCame(Exception):  # noqa: N818 - it names a state, and never leaves this module
+    """Something that the story goes on from did not happen."""
 
 
 class _Story:
@@ -64,33 +82,42 @@ class _Story:
     def __init__(self, console: Console, place: Path) -> None:
         self.console = console
         self.database = place / "payments.sqlite3"
-        self.shop = Shop(place / "shop.sqlite3", lambda line: self.say("shop", line, "green"))
+        self.shop = Shop(place / "shop.sqlite3", lambda line: self.say("shop", line))
         self.daraja = LocalDaraja()
+        self.repository = SqliteRepository(self.database)
+        self.gateway: Gateway
         self.transactions: list[UUID] = []
+        self.broken_off: str | None = None
 
-    def say(self, who: str, line: str, style: str = "") -> None:
-        """One line: the time, who it is, and what happens."""
-        self.console.print(f"[dim]{datetime.now():%H:%M:%S}[/]  [{style or 'default'}]{who:<8}[/]  ", end="")  # noqa: DTZ005 - the reader's own clock
-        self.console.print(line, markup=False)
+    def say(self, who: str, line: str) -> None:
+        """Tell the time, who it is, and what happens; one print, as threads tell too."""
+        now = f"{datetime.now():%H:%M:%S}"  # noqa: DTZ005 - the reader's own clock
+        heading = Text.assemble((now, "dim"), "  ", (f"{who:<8}", _STYLES[who]), "  ")
+        self.console.print(beside(heading, line, self.console.width), soft_wrap=True)
 
     def title(self, number: int, line: str) -> None:
-        """The title of a scene."""
-        self.console.print(f"\n[bold]{number}. {line}[/]")
+        """Begin a scene."""
+        if self.console.is_terminal:
+            time.sleep(_PAUSE)
+        self.console.print(f"\n[bold]{number}. {line}[/]", soft_wrap=True)
 
     def tell(self) -> bool:
         """Every scene, and the books at the end."""
-        self.console.print("[bold]A shop takes and sends money over M-PESA.[/] Nothing here is real but the code.")
-        with _serving(self) as (gateway, settings):
-            self.gateway = gateway
-            self.say("shop", "registers its C2B URLs", "green")
-            gateway.register_urls()
-            self.paid_and_reported_twice()
-            self.cancelled()
-            self.paid_without_being_asked()
-            self.paid_out()
-            self.reversed()
-            self.callback_that_never_comes()
-            self.killed_before_announcing(settings)
+        self.console.print("[bold]A shop takes and sends money over M-PESA.[/] Nothing here is real but the code.\n")
+        with _serving(self) as self.gateway:
+            try:
+                self.say("shop", "registers where M-PESA reports payments (C2B)")
+                self.gateway.register_urls()
+                self.paid_and_reported_twice()
+                self.cancelled()
+                self.paid_without_being_asked()
+                self.paid_out()
+                self.reversed()
+                self.callback_that_never_comes()
+                self.killed_before_announcing()
+                self.wait(self.everything_is_announced, "Not everything was announced")
+            except (_NeverCame, MpesaError) as problem:
+                self.broken_off = str(problem)
             return self.books()
 
     # -- scenes --------------------------------------------------------------------------------------------------
@@ -101,8 +128,12 @@ class _Story:
         self.daraja.script(Behaviour(after=0.4, deliver=(Delivery(copies=2),)), api="stk_push")
         self.prompt("INV-1", "a kettle", 1500, "enters the PIN")
         self.wait_for("INV-1", "paid")
-        self.wait(lambda: len(self.daraja.posted) >= 2)
-        self.say("M-PESA", "posts the callback a second time; it is logged as a duplicate and changes nothing", "cyan")
+        self.wait(
+            lambda: {("STK", "applied"), ("STK", "duplicate")} <= set(self.shop.callbacks),
+            "The second callback was not seen to be a duplicate",
+        )
+        self.say("M-PESA", "posts the same callback again")
+        self.say("sdk", "logs a duplicate; nothing changes, nobody is told twice")
 
     def cancelled(self) -> None:
         """An STK payment that the customer cancels."""
@@ -113,27 +144,30 @@ class _Story:
 
     def paid_without_being_asked(self) -> None:
         """A C2B payment, with validation."""
-        self.title(3, "A customer pays by himself (C2B), and M-PESA asks first")
+        self.title(3, "A customer pays by himself (C2B), and M-PESA asks the shop first")
         self.shop.take_order("INV-3", "a chair", 2300)
+        self.say("shop", "order INV-3, a chair: the customer will pay 2,300 shillings")
+        self.say("phone", "pays 2,300 for INV-33, a slip of the finger")
         refused = self.daraja.customer_pays(amount=2300, reference="INV-33", phone=_CUSTOMER)
-        self.say("phone", "pays 2,300 for INV-33, which is no order", "magenta")
-        self.say("shop", f"c2b_validation_received: no such order; M-PESA takes no money ({refused.code})", "green")
-        self.say("phone", "pays 2,300 for INV-3", "magenta")
+        if refused.paid:
+            raise _NeverCame("M-PESA was not told to refuse the payment for INV-33")
+        self.say("M-PESA", f"takes no money ({refused.code})")
+        self.say("phone", "pays 2,300 for INV-3")
         self.daraja.customer_pays(amount=2300, reference="INV-3", phone=_CUSTOMER)
         self.wait_for("INV-3", "paid")
 
     def paid_out(self) -> None:
         """A payout."""
         self.title(4, "The shop pays its supplier")
-        self.say("shop", f"sends 700 shillings to {mask_phone(_SUPPLIER)}", "green")
+        self.say("shop", f"sends 700 shillings to {mask_phone(_SUPPLIER)}")
         payout = self.gateway.payout(phone_number=_SUPPLIER, amount=700, idempotency_key="supplier-2026-11")
         self.transactions.append(payout.id)
-        self.wait(lambda: self.shop.paid_out > 0)
+        self.wait(lambda: self.shop.paid_out > 0, "The payout was not reported")
 
     def reversed(self) -> None:
         """A reversal of the first payment."""
-        self.title(5, "The kettle comes back: the first payment is reversed")
-        self.say("shop", "asks M-PESA to reverse all of INV-1", "green")
+        self.title(5, "The kettle comes back: its payment is reversed")
+        self.say("shop", "asks M-PESA to give all of INV-1 back")
         reversal = self.gateway.reverse(self.transactions[0], idempotency_key="return-INV-1")
         self.transactions.append(reversal.id)
         self.wait_for("INV-1", "refunded")
@@ -143,113 +177,131 @@ class _Story:
         self.title(6, "The money moved, and the callback never comes")
         self.daraja.script(Behaviour(after=0.2, deliver=()), api="stk_push")
         self.prompt("INV-4", "a table", 4200, "enters the PIN")
-        self.say("M-PESA", "loses the callback", "cyan")
-        self.say("sdk", "waits a while, and then asks M-PESA what became of it", "blue")
+        self.say("M-PESA", "takes the money, and loses the callback")
+        self.say("sdk", "waits a while, then asks M-PESA what became of it")
         self.wait_for("INV-4", "paid")
 
-    def killed_before_announcing(self, settings: Settings) -> None:
+    def killed_before_announcing(self) -> None:
         """A process that dies between settling and announcing."""
-        self.title(7, "A process is killed after it settled the payment, before the shop heard of it")
+        self.title(7, "A process is killed after it settled a payment, before the shop heard")
         self.gateway.runner.stop()
         self.daraja.script(Behaviour(after=0.2), api="stk_push")
-        seen = len(self.daraja.posted)
         payment = self.prompt("INV-5", "a clock", 950, "enters the PIN")
-        self.wait(lambda: len(self.daraja.posted) > seen)
-        [callback] = self.gateway.repository.open_callbacks(token=self.gateway.get(payment).callback_token)
+        token = self.gateway.get(payment).callback_token
+        self.wait(lambda: len(self.repository.open_callbacks(token=token)) == 1, "The callback was not recorded")
+        [callback] = self.repository.open_callbacks(token=token)
+        self.say("system", "another process takes it, settles, and is killed (SIGKILL)")
         killed = multiprocessing.get_context("spawn").Process(
-            target=_settle_and_die, args=(str(self.database), str(callback.id), settings.announce_lease)
+            target=_settle_and_die,
+            args=(str(self.database), str(callback.id), self.gateway.settings.announce_lease),
         )
         killed.start()
         killed.join(_PATIENCE)
-        row = self.gateway.get(payment)
-        order = self.shop.order("INV-5")
-        self.say(
-            "system", f"SIGKILL: the payment is {row.status}, unannounced; the order is still {order.state}", "red"
-        )
-        self.say("sdk", "another process recovers: the announcer's lease lapses, and it announces", "blue")
+        killed.kill()
+        killed.join()
+        row, order = self.gateway.get(payment), self.shop.order("INV-5")
+        if row.status != Status.SUCCESS or row.announce_until is None or order.state != "open":
+            raise _NeverCame("No process died between settling and announcing")
+        self.say("system", f"the payment is {row.status}, and the order is still {order.state}")
+        self.say("sdk", "finds it unannounced, and waits for the dead one's lease")
         self.gateway.start()
         self.wait_for("INV-5", "paid")
 
     # -- the books -----------------------------------------------------------------------------------------------
 
+    def everything_is_announced(self) -> bool:
+        """Whether nothing is left to do."""
+        rows = map(self.gateway.get, self.transactions)
+        return all(row.announce_until is None for row in rows) and not self.unprocessed()
+
+    def unprocessed(self) -> int:
+        """How many callbacks are still open."""
+        return len(self.repository.due_callbacks(datetime.max.replace(tzinfo=UTC), 100))
+
     def books(self) -> bool:
         """The table of the books; whether they balance."""
-        self.wait(lambda: all(self.gateway.get(each).announce_until is None for each in self.transactions))
-        repository, ledger = self.gateway.repository, self.daraja.ledger
-        rows = [self.gateway.get(each) for each in self.transactions]
-        table = Table(title="\nThe books", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+        rows = self.rows()
+        entries = self.daraja.ledger.entries
+        lines = draw_up(rows, entries)
+        title = "\nThe books"
+        table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
         for column in ("transaction", "status", "shop's books", "M-PESA's ledger", "receipt"):
-            table.add_column(column, justify="right" if "'s" in column else "left")
-        ours = theirs = Decimal(0)
-        balanced = True
-        for entry in ledger.entries:
-            sign = 1 if entry.incoming else -1
-            row = next((each for each in rows if _is_same(each, entry)), None)
-            if row is None:
-                row = repository.find("mpesa_receipt_number", (entry.short_code, entry.receipt))  # type: ignore[arg-type]
-            moved = row is not None and row.status in (Status.SUCCESS, Status.REVERSED)
-            mine = sign * row.amount if row is not None and moved else Decimal(0)
-            balanced = balanced and mine == sign * entry.amount
-            ours, theirs = ours + mine, theirs + sign * entry.amount
-            kind = row.transaction_type if row is not None else "unknown"
-            name = f"{kind} {row.account_reference}" if row is not None and row.account_reference else str(kind)
-            status = str(row.status) if row is not None else "missing"
-            table.add_row(name, status, f"{mine:,.2f}", f"{sign * entry.amount:,.2f}", entry.receipt)
-        for row in rows:
-            if row.status not in (Status.SUCCESS, Status.REVERSED):
-                name = f"{row.transaction_type} {row.account_reference}"
-                table.add_row(name, str(row.status), "0.00", "0.00", "")
+            table.add_column(column, justify="right" if "'s" in column else "left", no_wrap=True)
+        for line in lines:
+            table.add_row(line.name, line.status, f"{line.ours:,.2f}", f"{line.theirs:,.2f}", line.receipt)
+        ours = sum((line.ours for line in lines), Decimal(0))
+        theirs = sum((line.theirs for line in lines), Decimal(0))
         table.add_section()
-        table.add_row("[bold]balance[/]", "", f"[bold]{ours:,.2f}[/]", f"[bold]{theirs:,.2f}[/]", "")
-        self.console.print(table)
-        twice = [order.reference for order in self.shop.orders() if order.times_paid > 1]
-        stuck = repository.due_callbacks(self.gateway.clock(), 100)
-        expected = {"INV-1": "refunded", "INV-2": "failed", "INV-3": "paid", "INV-4": "paid", "INV-5": "paid"}
-        right = {order.reference: order.state for order in self.shop.orders()} == expected
-        paid_out = ledger.total(Kind.B2C) == self.shop.paid_out
-        good = balanced and ours == theirs and not twice and not stuck and right and paid_out
-        if good:
+        table.add_row("balance", "", f"{ours:,.2f}", f"{theirs:,.2f}", "", style="bold")
+        self.console.print(table, width=max(self.console.width, _TABLE_WIDTH), soft_wrap=True)
+        problems = [self.broken_off] if self.broken_off is not None else []
+        problems += unlike_ledger(lines)
+        problems += unlike_announced(rows, self.shop.announced)
+        problems += self.unlike_orders()
+        if not problems:
             self.console.print("\n[bold green]The books balance.[/] Each payment was settled once and announced once.")
-        else:
-            self.console.print("\n[bold red]The books do not balance.[/] This is a defect: please report it.")
-        return good
+            return True
+        self.console.print("\n[bold red]The books do not balance.[/] This is a defect; please report it:")
+        for problem in problems:
+            self.console.print(beside(Text("  - "), problem, self.console.width), soft_wrap=True)
+        return False
+
+    def rows(self) -> list[TransactionRecord]:
+        """Every transaction of the shop, those that customers began among them."""
+        known = {each: self.gateway.get(each) for each in self.transactions}
+        for entry in self.daraja.ledger.entries:
+            row = self.repository.find(Key.RECEIPT, (entry.short_code, entry.receipt))
+            if row is not None:
+                known[row.id] = row
+        return list(known.values())
+
+    def unlike_orders(self) -> list[str]:
+        """In what the shop's orders are not as they should be."""
+        expected = {"INV-1": "refunded", "INV-2": "failed", "INV-3": "paid", "INV-4": "paid", "INV-5": "paid"}
+        states = {order.reference: order.state for order in self.shop.orders()}
+        problems = [
+            f"order {reference} is {states.get(reference, 'missing')}, and should be {state}"
+            for reference, state in expected.items()
+            if states.get(reference) != state
+        ]
+        paid = self.daraja.ledger.total(Kind.B2C)
+        if self.shop.paid_out != paid:
+            problems.append(f"the shop thinks that it paid out {self.shop.paid_out}, and M-PESA paid out {paid}")
+        if self.unprocessed():
+            problems.append(f"{self.unprocessed()} callbacks were not processed")
+        return problems
 
     # -- what the scenes share -----------------------------------------------------------------------------------
 
     def prompt(self, reference: str, what: str, price: int, does: str) -> UUID:
         """Take an order and ask the customer's phone for the PIN."""
         self.shop.take_order(reference, what, price)
-        self.say("shop", f"order {reference}, {what}: asks {mask_phone(_CUSTOMER)} for {price:,} shillings", "green")
+        self.say("shop", f"order {reference}, {what}: asks {mask_phone(_CUSTOMER)} for {price:,} shillings")
         payment = self.gateway.stk_push(
             phone_number=_CUSTOMER, amount=price, account_reference=reference, idempotency_key=reference
         )
         self.transactions.append(payment.id)
-        self.say("phone", f"shows the prompt; the customer {does}", "magenta")
+        self.say("phone", f"shows the prompt; the customer {does}")
         return payment.id
 
     def wait_for(self, reference: str, state: str) -> None:
         """Wait until an order is in a state."""
-        self.wait(lambda: self.shop.order(reference).state == state)
+        self.wait(lambda: self.shop.order(reference).state == state, f"Order {reference} never was {state}")
 
-    def wait(self, reached: Callable[[], bool]) -> None:
-        """Wait until something is so, but not for ever: what is missing shows in the books."""
+    def wait(self, reached: Callable[[], bool], otherwise: str) -> None:
+        """Wait until something is so, but not for ever."""
         until = time.monotonic() + _PATIENCE
-        while not reached() and time.monotonic() < until:
+        while not reached():
+            if time.monotonic() > until:
+                raise _NeverCame(f"{otherwise}, within {_PATIENCE:g} seconds")
             time.sleep(0.02)
 
 
-def _is_same(row: Any, entry: Any) -> bool:
-    if row.mpesa_receipt_number is not None:
-        return bool(row.mpesa_receipt_number == entry.receipt)
-    return row.checkout_request_id is not None and row.checkout_request_id == entry.checkout_request_id
-
-
 @contextmanager
-def _serving(story: _Story) -> Iterator[tuple[Gateway, Settings]]:
+def _serving(story: _Story) -> Iterator[Gateway]:
     """The local Daraja and the shop's callback URLs, each on a port of loopback, and the gateway between them."""
     web = make_server("127.0.0.1", 0, lambda *_: [], _Server, _Quiet)
-    repository = SqliteRepository(story.database)
-    with DarajaServer(story.daraja) as server:
+    with DarajaServer(story.daraja) as server, story.shop.listening(_SENDER):
         settings = Settings(
             **story.daraja.settings(server.base_url),
             callback_base_url=f"http://127.0.0.1:{web.server_port}{_PREFIX}",
@@ -260,20 +312,17 @@ def _serving(story: _Story) -> Iterator[tuple[Gateway, Settings]]:
             callback_lease=2,
             sweep_interval=0.25,
         )
-        gateway = Gateway(settings, repository, sender=_SENDER)
-        story.shop.connect(_SENDER)
+        gateway = Gateway(settings, story.repository, sender=_SENDER)
         web.set_app(wsgi_application(Webhooks(gateway), prefix=_PREFIX))
         threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
             gateway.start()
-            yield gateway, settings
+            yield gateway
         finally:
             web.shutdown()
             web.server_close()
             gateway.close()
-            for name in signals.SIGNALS:
-                getattr(signals, name).disconnect(story.shop, sender=_SENDER)
-            repository.close()
+            story.repository.close()
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):

@@ -1,28 +1,55 @@
-"""What ``mpesa doctor`` looks at."""
+"""``mpesa doctor``: what would keep payments from working, found before a customer finds it."""
 
 from __future__ import annotations
 
 import email.utils
-import sqlite3
+import http.client
+import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
 
 import attrs
+import click
+from rich.console import Console
+from rich.text import Text
 
-from mpesa_core.daraja.callbacks import CallbackType
-from mpesa_core.errors import MpesaError
+from mpesa_core.cli.place import Place, at_a_place, settings
+from mpesa_core.cli.telling import beside
+from mpesa_core.errors import ConfigurationError, MpesaError, NotSent
 from mpesa_core.payments.records import Sweep
+from mpesa_core.repository.protocol import Repository
 from mpesa_core.repository.sqlite import SqliteRepository
 from mpesa_core.routes import ROUTES, callback_urls
 from mpesa_core.settings import Settings
 from mpesa_core.values import to_nairobi
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "Verdict", "doctor", "examine"]
+
+_PATIENCE = 5.0
+"""Seconds to wait for Daraja's clock."""
+
+_LAPSED = timedelta(minutes=5)
+"""Work that waits for longer has nobody who does it: sweeps are seconds apart."""
+
+_MANY = 1000
+
+
+class Verdict(StrEnum):
+    """How something was found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    WRONG = "wrong"
+    SKIPPED = "skipped"
+
+
+_STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.WRONG: "bold red", Verdict.SKIPPED: "dim"}
 
 
 @attrs.frozen
@@ -31,47 +58,63 @@ class Finding:
 
     Attributes:
         what: what it is.
-        verdict: ``ok``, ``warning``, ``wrong`` or ``skipped``.
+        verdict: how it was found.
         detail: one sentence, with what to do where something is to be done.
     """
 
-    OK: ClassVar[str] = "ok"
-    WARNING: ClassVar[str] = "warning"
-    WRONG: ClassVar[str] = "wrong"
-    SKIPPED: ClassVar[str] = "skipped"
-
     what: str
-    verdict: str
+    verdict: Verdict
     detail: str
 
 
-def examine(environ: Mapping[str, str], database: str | None, *, offline: bool) -> list[Finding]:
-    """Everything that the doctor finds, in order."""
-    try:
-        settings = Settings.from_environ(environ, also=("database",))
-    except MpesaError as error:
-        return [Finding("settings", Finding.WRONG, str(error))]
-    return list(_findings(settings, database, offline=offline))
+@click.command()
+@at_a_place
+@click.option("--offline", is_flag=True, help="Do not try to reach Daraja.")
+def doctor(place: Place, *, offline: bool) -> None:
+    """Check settings, certificate, callback URLs, whether anybody recovers, the clock and the app's keys.
+
+    Nothing is asked to move. Exit status 1 when something is wrong.
+    """
+    console = Console(highlight=False)
+    worst = 0
+    for finding in examine(place, offline=offline):
+        heading = Text.assemble((f"{finding.verdict:>7}", _STYLES[finding.verdict]), f"  {finding.what:<16}  ")
+        console.print(beside(heading, finding.detail, console.width), soft_wrap=True)
+        worst = max(worst, finding.verdict is Verdict.WRONG)
+    sys.exit(worst)
 
 
-def _findings(settings: Settings, database: str | None, *, offline: bool) -> Iterator[Finding]:
-    yield Finding("settings", Finding.OK, f"{settings.environment}, accounts: {', '.join(settings.account_names)}")
-    for name in settings.account_names:
-        yield from _account(settings, name)
-    yield from _callback_urls(settings)
-    yield _sources(settings)
-    yield from _recovery(database)
-    if offline:
-        yield Finding("clock", Finding.SKIPPED, "asked not to reach Daraja")
-        yield Finding("token", Finding.SKIPPED, "asked not to reach Daraja")
-    else:
-        yield _clock(settings)
-        for name in settings.account_names:
-            yield _token(settings, name)
+def examine(place: Place, *, offline: bool) -> Iterator[Finding]:
+    """Everything that the doctor finds, in order.
+
+    Args:
+        place: where transactions are, if told; a gateway brings its settings along.
+        offline: leave out what Daraja would have to be reached for.
+    """
+    with ExitStack() as stack:
+        repository: Repository | None = None
+        try:
+            if place.gateway:
+                gateway = stack.enter_context(place.open())
+                found, repository = gateway.settings, gateway.repository
+            else:
+                found = settings()
+        except ConfigurationError as error:
+            for problem in error.problems:
+                yield Finding("settings", Verdict.WRONG, problem)
+            return
+        names = ", ".join(found.account_names)
+        yield Finding("settings", Verdict.OK, f"read, for {found.environment}; accounts: {names}")
+        for name in found.account_names:
+            yield from _account(found, name)
+        yield from _callback_urls(found)
+        yield _sources(found)
+        yield from _recovery(repository, place)
+        yield from _daraja(found, offline=offline)
 
 
-def _account(settings: Settings, name: str) -> Iterator[Finding]:
-    account = settings.account(name)
+def _account(found: Settings, name: str) -> Iterator[Finding]:
+    account = found.account(name)
     what = f"account {name}"
     can = {
         "STK push": ("consumer_key", "consumer_secret", "short_code", "passkey"),
@@ -80,131 +123,165 @@ def _account(settings: Settings, name: str) -> Iterator[Finding]:
     for product, needed in can.items():
         missing = [field for field in needed if not getattr(account, field)]
         if missing:
-            yield Finding(what, Finding.WARNING, f"no {product}: {', '.join(missing)} not set")
+            yield Finding(what, Verdict.WARNING, f"no {product}: {', '.join(missing)} not set")
         else:
-            yield Finding(what, Finding.OK, f"{product}: set up")
+            yield Finding(what, Verdict.OK, f"{product}: set up")
     if account.initiator_password is not None:
-        yield _credential(settings, name)
+        yield _credential(found, name)
 
 
-def _credential(settings: Settings, name: str) -> Finding:
-    what = f"certificate of account {name}"
+def _credential(found: Settings, name: str) -> Finding:
+    what = f"certificate, {name}"
     if find_spec("cryptography") is None:
-        return Finding(
-            what, Finding.WRONG, "initiator_password needs cryptography: pip install 'mpesa-core[initiator]'"
-        )
+        detail = "initiator_password needs cryptography: pip install 'mpesa-core[initiator]'"
+        return Finding(what, Verdict.WRONG, detail)
     from mpesa_core.initiator import security_credential  # noqa: PLC0415 - cryptography is an extra
 
-    account = settings.account(name)
+    account = found.account(name)
     assert account.initiator_password is not None
     try:
-        security_credential(account.initiator_password.reveal(), account.certificate, settings.environment)
+        security_credential(account.initiator_password.reveal(), account.certificate, found.environment)
     except MpesaError as error:
-        return Finding(what, Finding.WRONG, str(error))
+        return Finding(what, Verdict.WRONG, str(error))
     source = "your own" if account.certificate is not None else "the bundled one of the environment"
-    return Finding(what, Finding.OK, f"readable ({source}); it encrypts the operator's password")
+    return Finding(what, Verdict.OK, f"readable ({source}); it encrypts the operator's password")
 
 
-def _callback_urls(settings: Settings) -> Iterator[Finding]:
-    if settings.callback_base_url is None:
+def _callback_urls(found: Settings) -> Iterator[Finding]:
+    what = "callback URLs"
+    given = [route for route in ROUTES if found.callback_base_url or getattr(found, route.setting)]
+    if not given:
         yield Finding(
-            "callback URLs", Finding.WARNING, "callback_base_url is not set: nothing that needs a callback can be sent"
+            what, Verdict.WARNING, "callback_base_url is not set: nothing that is answered by a callback can be sent"
         )
         return
-    token = "0" * 64 if settings.callback_tokens else None
-    wrong = 0
-    for route in ROUTES:
+    token = "0" * 64 if found.callback_tokens else None
+    problems = []
+    for route in given:
         try:
-            callback_urls(settings, route.callback_type, token)
+            callback_urls(found, route.callback_type, token)
         except MpesaError as error:
-            wrong += 1
-            yield Finding("callback URLs", Finding.WRONG, str(error))
-    if not wrong:
-        example = callback_urls(settings, CallbackType.STK)
+            problems.append(str(error))
+    if not problems:
+        example = callback_urls(found, given[0].callback_type)
+        yield Finding(what, Verdict.OK, f"Daraja accepts their form; serve them where they point, such as {example}")
+    for problem in dict.fromkeys(problems):
+        yield Finding(what, Verdict.WRONG, problem)
+    if found.callback_secret is None:
         yield Finding(
-            "callback URLs", Finding.OK, f"Daraja accepts their form; serve them where they point, such as {example}"
-        )
-    if settings.callback_secret is None:
-        yield Finding(
-            "callback URLs",
-            Finding.WARNING,
+            what,
+            Verdict.WARNING,
             "callback_secret is not set: a callback without a valid token is not refused by its URL",
         )
 
 
-def _sources(settings: Settings) -> Finding:
-    if not settings.verify_callback_source_ip:
-        return Finding(
-            "callback sources", Finding.WARNING, "verify_callback_source_ip is off: anybody may post callbacks"
-        )
-    return Finding(
-        "callback sources", Finding.OK, f"{len(settings.callback_ip_allowlist)} addresses or networks are allowed"
-    )
+def _sources(found: Settings) -> Finding:
+    what = "callback sources"
+    if not found.verify_callback_source_ip:
+        return Finding(what, Verdict.WARNING, "verify_callback_source_ip is off: anybody may post callbacks")
+    return Finding(what, Verdict.OK, f"{len(found.callback_ip_allowlist)} addresses or networks are allowed")
 
 
-def _recovery(database: str | None) -> Iterator[Finding]:
+def _recovery(repository: Repository | None, place: Place) -> Iterator[Finding]:
+    """Whether anybody does the work that is due."""
     what = "recovery"
-    if database is None:
-        yield Finding(what, Finding.SKIPPED, "give --database to see whether anybody recovers")
-        return
-    if not Path(database).exists():
-        yield Finding(what, Finding.WARNING, f"there is no file {database} yet")
-        return
-    try:
-        repository = SqliteRepository(database)
-        old = datetime.now(UTC) - timedelta(minutes=5)
-        left = {
-            "callbacks due": len(repository.due_callbacks(old, 1000)),
-            "settlements unannounced": len(repository.due(Sweep.UNANNOUNCED, old, 1000)),
-            "questions due": len(repository.due(Sweep.TO_ASK, old, 1000)),
-        }
-        open_conflicts = len(repository.conflicts(1000))
-        repository.close()
-    except (MpesaError, sqlite3.Error) as error:
-        yield Finding(what, Finding.WRONG, f"{database} cannot be read: {error}")
-        return
-    waiting = [f"{count} {name}" for name, count in left.items() if count]
-    if waiting:
-        detail = f"{', '.join(waiting)} for over five minutes: nobody sweeps. Run `mpesa worker`, or start the gateway."
-        yield Finding(what, Finding.WRONG, detail)
+    if repository is not None:
+        yield from _left_undone(repository)
+    elif place.database is None:
+        yield Finding(what, Verdict.SKIPPED, "give --database or --gateway to see whether anybody recovers")
+    elif not Path(place.database).exists():
+        yield Finding(what, Verdict.WARNING, f"there is no file {place.database} yet")
     else:
-        yield Finding(what, Finding.OK, "nothing has been waiting for over five minutes")
-    if open_conflicts:
-        yield Finding("conflicts", Finding.WARNING, f"{open_conflicts} open; see `mpesa conflicts`")
+        try:
+            opened = SqliteRepository(place.database)
+        except MpesaError as error:
+            yield Finding(what, Verdict.WRONG, str(error))
+            return
+        try:
+            yield from _left_undone(opened)
+        finally:
+            opened.close()
 
 
-def _clock(settings: Settings) -> Finding:
-    request = urllib.request.Request(settings.base_url + "/", method="HEAD")  # noqa: S310 - http(s), checked by Settings
+def _left_undone(repository: Repository) -> Iterator[Finding]:
+    what = "recovery"
+    before = datetime.now(UTC) - _LAPSED
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310 - as above
+        left = {
+            "open callbacks": len(repository.due_callbacks(before, _MANY)),
+            "unannounced settlements": len(repository.due(Sweep.UNANNOUNCED, before, _MANY)),
+            "transactions to ask about": len(repository.due(Sweep.TO_ASK, before, _MANY)),
+            "transactions never sent": len(repository.due(Sweep.UNSENT, before, _MANY)),
+        }
+        conflicts = len(repository.conflicts(_MANY))
+    except Exception as error:  # noqa: BLE001 - a program's own repository may raise anything
+        yield Finding(what, Verdict.WRONG, f"the repository cannot be read: {type(error).__name__}: {error}")
+        return
+    waiting = [f"{name}: {count}{' or more' if count == _MANY else ''}" for name, count in left.items() if count]
+    if waiting:
+        yield Finding(
+            what,
+            Verdict.WRONG,
+            f"for over five minutes nobody has seen to {'; '.join(waiting)}. Run `mpesa worker` or your gateway.",
+        )
+    else:
+        yield Finding(what, Verdict.OK, "nothing has been waiting for over five minutes")
+    if conflicts:
+        yield Finding("conflicts", Verdict.WARNING, f"{conflicts} open: see `mpesa conflicts`")
+
+
+def _daraja(found: Settings, *, offline: bool) -> Iterator[Finding]:
+    """The clock, and whether Daraja accepts the keys, as far as it can be reached."""
+    reached, clock = (False, Finding("clock", Verdict.SKIPPED, "--offline")) if offline else _clock(found)
+    yield clock
+    for name in found.account_names:
+        what = f"keys, {name}"
+        account = found.account(name)
+        if not (account.consumer_key and account.consumer_secret):
+            yield Finding(what, Verdict.SKIPPED, "consumer_key and consumer_secret are not set")
+        elif not reached:
+            yield Finding(what, Verdict.SKIPPED, "--offline" if offline else "Daraja cannot be reached")
+        else:
+            yield _keys(found, name, what)
+
+
+def _clock(found: Settings) -> tuple[bool, Finding]:
+    """Whether Daraja can be reached, and what its clock says."""
+    request = urllib.request.Request(found.base_url + "/", method="HEAD")  # noqa: S310 - http(s), checked by Settings
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310 - as above
             stamp = response.headers.get("Date")
     except urllib.error.HTTPError as error:
         stamp = error.headers.get("Date")
         error.close()
-    except (OSError, ValueError):
-        return Finding("clock", Finding.SKIPPED, f"{settings.base_url} cannot be reached from here")
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        detail = f"{found.base_url} cannot be reached from here ({why}); --offline leaves this out"
+        return False, Finding("clock", Verdict.WARNING, detail)
+    return True, _compared(stamp)
+
+
+def _compared(stamp: str | None) -> Finding:
     ours = datetime.now(UTC)
     local = f"{to_nairobi(ours):%Y-%m-%d %H:%M:%S} in Nairobi"
     try:
-        theirs = email.utils.parsedate_to_datetime(stamp or "")
+        theirs = email.utils.parsedate_to_datetime(stamp or "").replace(tzinfo=UTC)  # HTTP's dates are in GMT
     except ValueError:
-        return Finding("clock", Finding.SKIPPED, f"{local}; Daraja did not tell its own time")
+        return Finding("clock", Verdict.SKIPPED, f"{local}; Daraja did not tell its own time")
     apart = abs((ours - theirs).total_seconds())
     if apart > 60:
-        return Finding("clock", Finding.WRONG, f"{local}; {apart:.0f} seconds from Daraja's. Set the clock by NTP.")
-    return Finding("clock", Finding.OK, f"{local}; within a minute of Daraja's")
+        return Finding("clock", Verdict.WRONG, f"{local}; {apart:.0f} seconds from Daraja's. Set the clock by NTP.")
+    return Finding("clock", Verdict.OK, f"{local}; within a minute of Daraja's")
 
 
-def _token(settings: Settings, name: str) -> Finding:
-    what = f"token of account {name}"
-    account = settings.account(name)
-    if not (account.consumer_key and account.consumer_secret):
-        return Finding(what, Finding.SKIPPED, "consumer_key and consumer_secret are not set")
+def _keys(found: Settings, name: str, what: str) -> Finding:
     from mpesa_core.client import DarajaClient  # noqa: PLC0415 - httpx is loaded only where something is sent
 
-    with DarajaClient(settings) as client:
+    with DarajaClient(found) as client:
         try:
             client.check_keys(account=name)
+        except NotSent as error:
+            return Finding(what, Verdict.WARNING, str(error))
         except MpesaError as error:
-            return Finding(what, Finding.WRONG, str(error))
-    return Finding(what, Finding.OK, "Daraja accepts the consumer key and secret")
+            return Finding(what, Verdict.WRONG, str(error))
+    return Finding(what, Verdict.OK, "Daraja accepts the consumer key and secret")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import attrs
 
@@ -25,7 +26,16 @@ CREATE TABLE IF NOT EXISTS orders (
 
 @attrs.frozen
 class Order:
-    """One order: ``price`` in shillings, ``state`` open, paid, failed or refunded."""
+    """One order.
+
+    Attributes:
+        reference: what the customer pays for, as ``account_reference``.
+        what: what was ordered.
+        price: in shillings.
+        state: ``open``, ``paid``, ``failed`` or ``refunded``.
+        receipt: M-PESA's, once it is known.
+        times_paid: how often it was marked paid.
+    """
 
     reference: str
     what: str
@@ -41,12 +51,19 @@ class Shop:
     Args:
         path: the shop's own SQLite file.
         tell: prints a line of the story.
+
+    Attributes:
+        paid_out: in shillings.
+        announced: the settlements' signals that came, each with its transaction's id.
+        callbacks: the type and disposition of each callback that was processed.
     """
 
     def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
         self._path = path
         self._tell = tell
         self.paid_out = Decimal(0)
+        self.announced: list[tuple[str, UUID]] = []
+        self.callbacks: list[tuple[str, str]] = []
         with self._connection() as connection:
             connection.execute(_SCHEMA)
 
@@ -71,13 +88,35 @@ class Shop:
             columns = "reference, what, price, state, receipt, times_paid"
             return [Order(*row) for row in connection.execute(f"SELECT {columns} FROM orders ORDER BY rowid")]  # noqa: S608 - a constant
 
-    def connect(self, sender: object) -> None:
-        """Connect the receivers to one gateway's signals."""
-        signals.payment_confirmed.connect(self.payment_confirmed, sender=sender)
-        signals.payment_failed.connect(self.payment_failed, sender=sender)
-        signals.c2b_validation_received.connect(self.validation, sender=sender)
-        signals.payout_completed.connect(self.payout_completed, sender=sender)
-        signals.reversal_completed.connect(self.reversal_completed, sender=sender)
+    @contextmanager
+    def listening(self, sender: object) -> Iterator[None]:
+        """Connect the receivers to one gateway's signals, and note whatever is announced to them."""
+        receivers: dict[str, Callable[..., Any]] = {
+            "payment_confirmed": self.payment_confirmed,
+            "payment_failed": self.payment_failed,
+            "payout_completed": self.payout_completed,
+            "reversal_completed": self.reversal_completed,
+        }
+        connected = {name: self._noting(name, receiver) for name, receiver in receivers.items()}
+        connected["c2b_validation_received"] = self.validation
+        connected["callback_received"] = self._note_callback
+        for name, receiver in connected.items():
+            signals.SIGNALS[name].connect(receiver, sender=sender)
+        try:
+            yield
+        finally:
+            for name, receiver in connected.items():
+                signals.SIGNALS[name].disconnect(receiver, sender=sender)
+
+    def _noting(self, name: str, receiver: Callable[..., Any]) -> Callable[..., Any]:
+        def note(sender: object, transaction: Any, **more: Any) -> Any:
+            self.announced.append((name, transaction.id))
+            return receiver(sender, transaction=transaction, **more)
+
+        return note
+
+    def _note_callback(self, _sender: object, callback: Any, disposition: str, **_more: Any) -> None:
+        self.callbacks.append((callback.callback_type, disposition))
 
     # The receivers: what an application would write.
 
@@ -89,8 +128,8 @@ class Shop:
                 "UPDATE orders SET state = 'paid', receipt = ?, times_paid = times_paid + 1 WHERE reference = ?",
                 (receipt, reference),
             )
-        proof = f"receipt {receipt}" if receipt else "M-PESA's word when asked; the receipt may follow"
-        self._tell(f"payment_confirmed: order {reference} is paid, {proof}")
+        proof = f"receipt {receipt}" if receipt else "as M-PESA says when asked"
+        self._tell(f"payment_confirmed: {reference} is paid, {proof}")
 
     def payment_failed(self, _sender: object, transaction: Any, result_desc: str, **more: Any) -> None:
         """Keep the order open for another try."""
@@ -98,22 +137,21 @@ class Shop:
             connection.execute(
                 "UPDATE orders SET state = 'failed' WHERE reference = ?", (transaction.account_reference,)
             )
-        certainty = "for certain" if more.get("outcome_known") else "as far as is known"
-        self._tell(f"payment_failed: order {transaction.account_reference} was not paid, {certainty} ({result_desc})")
+        doubt = "" if more.get("outcome_known") else ", as far as is known"
+        self._tell(f"payment_failed: {transaction.account_reference} is not paid{doubt}: {result_desc}")
 
     def validation(self, _sender: object, raw_payload: Any, **_more: Any) -> dict[str, Any] | None:
         """Refuse a payment that no open order waits for."""
         reference = str(raw_payload.get("BillRefNumber", "")).strip().upper()
         if any(order.reference == reference and order.state == "open" for order in self.orders()):
             return None
+        self._tell(f"c2b_validation_received: no order {reference}, no payment please")
         return {"ResultCode": "C2B00012", "ResultDesc": "Rejected"}
 
     def payout_completed(self, _sender: object, transaction: Any, **_more: Any) -> None:
         """Write down what was paid."""
         self.paid_out += transaction.amount
-        self._tell(
-            f"payout_completed: {transaction.amount:,.0f} shillings are sent, {transaction.mpesa_receipt_number}"
-        )
+        self._tell(f"payout_completed: {transaction.amount:,.0f} are sent, receipt {transaction.mpesa_receipt_number}")
 
     def reversal_completed(self, _sender: object, transaction: Any, **_more: Any) -> None:
         """Mark the order refunded."""
@@ -121,9 +159,7 @@ class Shop:
             connection.execute(
                 "UPDATE orders SET state = 'refunded' WHERE reference = ?", (transaction.account_reference,)
             )
-        self._tell(
-            f"reversal_completed: the payment of order {transaction.account_reference} is back with the customer"
-        )
+        self._tell(f"reversal_completed: the customer is paid back for {transaction.account_reference}")
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

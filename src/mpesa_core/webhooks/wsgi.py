@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from mpesa_core.webhooks.exchange import WebhookRequest
 
 if TYPE_CHECKING:
@@ -28,11 +30,14 @@ _StartResponse = Callable[..., Any]
 def wsgi_application(webhooks: Webhooks, *, prefix: str = "/") -> Callable[[_Environ, _StartResponse], Iterable[bytes]]:
     """A WSGI application that serves the callback paths below a prefix.
 
+    A callback is answered 411 where the server hands over no body that is known to end (chunks that it does not
+    decode): it would be acknowledged unread. M-PESA always announces a length.
+
     Args:
         webhooks: what receives.
         prefix: such as ``/pay/``: the path part of ``callback_base_url``, below where the server mounts this.
     """
-    root = "/" + prefix.strip("/") + "/" if prefix.strip("/") else "/"
+    root = f"/{prefix.strip('/')}/".replace("//", "/")
 
     def application(environ: _Environ, start_response: _StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -41,8 +46,14 @@ def wsgi_application(webhooks: Webhooks, *, prefix: str = "/") -> Callable[[_Env
             path=path.removeprefix(root) if path.startswith(root) else "/",
             headers=list(_headers(environ)),
             body=environ["wsgi.input"],
-            peer=environ.get("REMOTE_ADDR", ""),
+            peer=environ.get("REMOTE_ADDR") or "",
         )
+        if request.announced_length is None and not environ.get("wsgi.input_terminated"):
+            # Reading on would wait for a connection that M-PESA keeps open.
+            if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+                start_response(*_LENGTH_REQUIRED)
+                return [b""]
+            request = attrs.evolve(request, body=b"")
         response = webhooks.receive(request)
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         return _Body(response.body, response.after)
@@ -50,11 +61,17 @@ def wsgi_application(webhooks: Webhooks, *, prefix: str = "/") -> Callable[[_Env
     return application
 
 
+_LENGTH_REQUIRED = ("411 Length Required", [("Content-Type", "application/json"), ("Content-Length", "0")])
+
+_WITHOUT_PREFIX = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
+"""Some servers give these with ``HTTP_`` as well; what the body was framed by is the one without."""
+
+
 def _headers(environ: _Environ) -> Iterator[tuple[str, str]]:
     for key, value in environ.items():
-        if key.startswith("HTTP_"):
+        if key.startswith("HTTP_") and key[5:] not in _WITHOUT_PREFIX:
             yield key[5:].replace("_", "-").title(), value
-        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+        elif key in _WITHOUT_PREFIX and value:
             yield key.replace("_", "-").title(), value
 
 
