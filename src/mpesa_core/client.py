@@ -19,6 +19,7 @@ import time
 import weakref
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -160,6 +161,11 @@ class _Client:
 
     def _token_exchange(self, keys: FetchToken) -> Generator[Step, Any, Token]:
         return exchange(keys, Context(now=self._clock()), retries=self.settings.send_retries)
+
+    @property
+    def _trusts_environment(self) -> bool:
+        """Whether the environment's proxies are used: not for a Daraja on this machine, which they cannot reach."""
+        return urlsplit(self.settings.base_url).hostname not in {"localhost", "127.0.0.1", "::1"}
 
     def _timeout(self) -> httpx.Timeout:
         return httpx.Timeout(self.settings.read_timeout, connect=self.settings.connect_timeout)
@@ -379,7 +385,12 @@ class DarajaClient(_Client):
             return self._given
         with self._lock:
             if self._own is None:
-                self._own = httpx.Client(transport=self._through, timeout=self._timeout(), limits=_LIMITS)
+                self._own = httpx.Client(
+                    transport=self._through,
+                    timeout=self._timeout(),
+                    limits=_LIMITS,
+                    trust_env=self._trusts_environment,
+                )
             return self._own
 
     def _after_fork(self) -> None:
@@ -523,7 +534,10 @@ class AsyncDarajaClient(_Client):
             own = self._own.get(loop)
             if own is None:
                 own = self._own[loop] = httpx.AsyncClient(
-                    transport=self._through, timeout=self._timeout(), limits=_LIMITS
+                    transport=self._through,
+                    timeout=self._timeout(),
+                    limits=_LIMITS,
+                    trust_env=self._trusts_environment,
                 )
             return own
 
