@@ -18,7 +18,15 @@ from mpesa_core.cli.upkeep import announce, reconcile, recover, replay, worker
 __all__ = ["mpesa"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _InOrder(click.Group):
+    """Lists its commands in the order in which they were added: the demo comes first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's name
+        """Their names."""
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="mpesa")
 @click.option("-v", "--verbose", is_flag=True, help="Show the log, on standard error.")
 def mpesa(*, verbose: bool) -> None:

@@ -13,7 +13,7 @@ from mpesa_core.payments.records import CallbackRecord
 __all__ = ["conflicts"]
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List contradictions, accept or dismiss them.")
 @at_a_place
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(min=1), help="How many at the most.")
 @click.pass_context

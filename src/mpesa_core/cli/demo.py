@@ -19,13 +19,12 @@ from uuid import UUID
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from mpesa_core import signals
 from mpesa_core.cli.books import draw_up, unlike_announced, unlike_ledger
 from mpesa_core.cli.shop import Shop
-from mpesa_core.cli.telling import beside
+from mpesa_core.cli.telling import beside, columned
 from mpesa_core.errors import MpesaError
 from mpesa_core.gateway import Gateway
 from mpesa_core.payments.records import Key, Status, TransactionRecord
@@ -49,7 +48,6 @@ _PAUSE: Final = 0.7
 
 _SENDER: Final = "demo shop"
 _STYLES: Final = {"shop": "green", "phone": "magenta", "M-PESA": "cyan", "sdk": "blue", "system": "red"}
-_TABLE_WIDTH: Final = 80
 
 
 def run_demo(console: Console, directory: str | None = None) -> bool:
@@ -103,7 +101,9 @@ class _Story:
 
     def tell(self) -> bool:
         """Every scene, and the books at the end."""
-        self.console.print("[bold]A shop takes and sends money over M-PESA.[/] Nothing here is real but the code.\n")
+        self.console.print(
+            "[bold]A shop takes and sends money over M-PESA.[/] Nothing here is real but the code.\n", soft_wrap=True
+        )
         with _serving(self) as self.gateway:
             try:
                 self.say("shop", "registers where M-PESA reports payments (C2B)")
@@ -223,25 +223,31 @@ class _Story:
         rows = self.rows()
         entries = self.daraja.ledger.entries
         lines = draw_up(rows, entries)
-        title = "\nThe books"
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-        for column in ("transaction", "status", "shop's books", "M-PESA's ledger", "receipt"):
-            table.add_column(column, justify="right" if "'s" in column else "left", no_wrap=True)
-        for line in lines:
-            table.add_row(line.name, line.status, f"{line.ours:,.2f}", f"{line.theirs:,.2f}", line.receipt)
         ours = sum((line.ours for line in lines), Decimal(0))
         theirs = sum((line.theirs for line in lines), Decimal(0))
-        table.add_section()
-        table.add_row("balance", "", f"{ours:,.2f}", f"{theirs:,.2f}", "", style="bold")
-        self.console.print(table, width=max(self.console.width, _TABLE_WIDTH), soft_wrap=True)
+        table = columned(
+            [
+                ("transaction", "status", "shop's books", "M-PESA's ledger", "receipt"),
+                *((line.name, line.status, f"{line.ours:,.2f}", f"{line.theirs:,.2f}", line.receipt) for line in lines),
+                ("balance", "", f"{ours:,.2f}", f"{theirs:,.2f}", ""),
+            ],
+            right={2, 3},
+        )
+        self.console.print("\n[bold]The books[/]")
+        for number, line in enumerate(table):
+            self.console.print(Text(line, "bold" if number in {0, len(table) - 1} else ""), soft_wrap=True)
         problems = [self.broken_off] if self.broken_off is not None else []
         problems += unlike_ledger(lines)
         problems += unlike_announced(rows, self.shop.announced)
         problems += self.unlike_orders()
         if not problems:
-            self.console.print("\n[bold green]The books balance.[/] Each payment was settled once and announced once.")
+            self.console.print(
+                "\n[bold green]The books balance.[/] Each payment was settled once and announced once.", soft_wrap=True
+            )
             return True
-        self.console.print("\n[bold red]The books do not balance.[/] This is a defect; please report it:")
+        self.console.print(
+            "\n[bold red]The books do not balance.[/] This is a defect; please report it:", soft_wrap=True
+        )
         for problem in problems:
             self.console.print(beside(Text("  - "), problem, self.console.width), soft_wrap=True)
         return False

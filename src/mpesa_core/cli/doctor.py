@@ -67,7 +67,7 @@ class Finding:
     detail: str
 
 
-@click.command()
+@click.command(short_help="Find what would keep payments from working.")
 @at_a_place
 @click.option("--offline", is_flag=True, help="Do not try to reach Daraja.")
 def doctor(place: Place, *, offline: bool) -> None:

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from mpesa_core.cli.demo import run_demo
 from mpesa_core.cli.stopping import Stop
+from mpesa_core.cli.telling import columned
 from mpesa_core.sandbox import MAGIC_AMOUNTS, MAGIC_PHONES, DarajaServer, LocalDaraja, Organisation
 
 __all__ = ["demo", "sandbox"]
 
 
-@click.command()
+@click.command(short_help="Watch money move, with all that goes wrong.")
 @click.option(
     "--directory", type=click.Path(file_okay=False), help="Keep the databases here; otherwise they are deleted."
 )
@@ -36,7 +36,7 @@ def _short_code(_context: click.Context, _parameter: click.Parameter, value: str
     return value
 
 
-@click.command()
+@click.command(short_help="Run a local Daraja to develop against.")
 @click.option("--port", default=8070, show_default=True, type=click.IntRange(0, 65_535), help="0 for a free one.")
 @click.option(
     "--short-code", default="174379", show_default=True, callback=_short_code, help="The organisation's short code."
@@ -62,13 +62,15 @@ def sandbox(port: int, short_code: str, till: str | None, certificate: str | Non
         raise click.ClickException(
             f"Port {port} cannot be used ({error.strerror}); choose another with --port."
         ) from None
-    console = Console(highlight=False)
     with Stop() as stop, server:
-        console.print(f"A local Daraja listens on {server.base_url}. Nothing here is real. Ctrl-C ends it.\n")
-        console.print("Settings for a program that uses it (its callbacks may be elsewhere):\n")
+        click.echo(f"A local Daraja listens on {server.base_url}. Nothing here is real. Ctrl-C ends it.\n")
+        click.echo("Settings for a program that uses it (its callbacks may be elsewhere):\n")
         for line in _exports(daraja, server.base_url, certificate):
             click.echo(f"  {line}")
-        console.print(_magic_table())
+        click.echo("\nWhat these phone numbers and amounts provoke:\n")
+        for line in _magic():
+            click.echo(f"  {line}")
+        click.echo()
         news = _news(daraja)
         while not stop.wait(0.2):
             for line in next(news):
@@ -96,17 +98,10 @@ def _exports(daraja: LocalDaraja, base_url: str, certificate: str | None) -> Ite
             yield f"export MPESA_{name.upper()}={shlex.quote(value)}"
 
 
-def _magic_table() -> Table:
-    title = "\nWhat these phone numbers and amounts provoke"
-    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column()
-    for phone, (what, _) in MAGIC_PHONES.items():
-        table.add_row(phone, what)
-    for amount, (what, _) in MAGIC_AMOUNTS.items():
-        table.add_row(f"{amount} shillings", what)
-    table.add_row("", "")
-    return table
+def _magic() -> list[str]:
+    phones = [(phone, what) for phone, (what, _) in MAGIC_PHONES.items()]
+    amounts = [(f"{amount} shillings", what) for amount, (what, _) in MAGIC_AMOUNTS.items()]
+    return columned(phones + amounts)
 
 
 def _news(daraja: LocalDaraja) -> Iterator[list[str]]:

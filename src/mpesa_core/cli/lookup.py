@@ -21,7 +21,7 @@ _TYPES = click.Choice([each.value for each in CallbackType], case_sensitive=Fals
 _FAMILIES = click.Choice([each.value for each in Family], case_sensitive=False)
 
 
-@click.command()
+@click.command(short_help="Say what a stored callback says, as JSON.")
 @click.argument("file", type=click.File("rb"))
 @click.option(
     "--type",
@@ -43,7 +43,7 @@ def decode(file: BinaryIO, callback_type: str) -> None:
         sys.exit(1)
 
 
-@click.command(name="explain")
+@click.command(name="explain", short_help="Tell what a result or error code means.")
 @click.argument("code")
 @click.option(
     "--product",

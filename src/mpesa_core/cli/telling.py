@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.text import Text
 
 from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.settlement.engine import Applied, Closed, Postponed, Verdict
 
-__all__ = ["beside", "listed", "told_row", "told_verdict"]
+__all__ = ["beside", "columned", "listed", "told_row", "told_verdict"]
 
 _NARROWEST = 20
 
@@ -33,6 +33,24 @@ def listed(told: Mapping[str, str], width: int) -> Text:
         beside(Text(f"{name:<{longest}}  ", style="bold"), text, width) for name, text in told.items() if text
     ]
     return Text("\n").join(paragraphs)
+
+
+def columned(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -> list[str]:
+    """A table as lines, never cut or wrapped: a reader of figures would rather scroll.
+
+    Args:
+        rows: of as many cells each.
+        right: the numbers of the columns that are flush right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = [
+        [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    ]
+    return ["  ".join(row).rstrip() for row in cells]
 
 
 def told_row(row: TransactionRecord) -> str:

@@ -18,7 +18,7 @@ from mpesa_core.settlement.recovery import Recovered
 __all__ = ["announce", "reconcile", "recover", "replay", "worker"]
 
 
-@click.command()
+@click.command(short_help="Recover and reconcile until stopped.")
 @at_a_place
 @firing_signals
 @click.option(
@@ -66,7 +66,7 @@ def _told_reconciliation(done: Reconciled) -> str:
     return f"{done.asked} asked about, {done.settled} settled, {done.expired} timed out"
 
 
-@click.command()
+@click.command(short_help="Go on from what a process left open.")
 @at_a_place
 @firing_signals
 def recover(place: Place) -> None:
@@ -75,7 +75,7 @@ def recover(place: Place) -> None:
         click.echo(_told_recovery(gateway.recover()))
 
 
-@click.command()
+@click.command(short_help="Ask M-PESA about what never came.")
 @at_a_place
 @firing_signals
 @click.option(
@@ -87,7 +87,7 @@ def reconcile(place: Place, limit: int) -> None:
         click.echo(_told_reconciliation(gateway.reconcile(limit)))
 
 
-@click.command()
+@click.command(short_help="Process a recorded callback again.")
 @at_a_place
 @firing_signals
 @click.argument("callback_id", callback=identifier)
@@ -100,7 +100,7 @@ def replay(place: Place, callback_id: UUID) -> None:
     click.echo(told_verdict(verdict))
 
 
-@click.command()
+@click.command(short_help="Fire a settled transaction's signals again.")
 @at_a_place
 @firing_signals
 @click.argument("transaction_id", callback=identifier)
