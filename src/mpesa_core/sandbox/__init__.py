@@ -9,16 +9,18 @@ from mpesa_core.sandbox.behaviour import (
     MAGIC_PHONES,
     MALFORMED,
     Answer,
-    Api,
     Behaviour,
     Delivery,
-    Ending,
     QueryAnswer,
 )
+from mpesa_core.sandbox.bills import BillInvoice, BillPaymentPush
+from mpesa_core.sandbox.customers import Customer
 from mpesa_core.sandbox.daraja import LocalDaraja, LostAnswer, NoConnection, SeenRequest
 from mpesa_core.sandbox.delivery import Posted, Posting, post_over_http
+from mpesa_core.sandbox.endings import Api, Ending
 from mpesa_core.sandbox.ledger import Balances, Entry, Kind, Ledger
 from mpesa_core.sandbox.mpesa import CustomerPayment
+from mpesa_core.sandbox.orders import StandingOrder
 from mpesa_core.sandbox.organisation import Organisation, Rules
 from mpesa_core.sandbox.server import DarajaServer
 
@@ -30,6 +32,9 @@ __all__ = [
     "Api",
     "Balances",
     "Behaviour",
+    "BillInvoice",
+    "BillPaymentPush",
+    "Customer",
     "CustomerPayment",
     "DarajaServer",
     "Delivery",
@@ -46,5 +51,6 @@ __all__ = [
     "QueryAnswer",
     "Rules",
     "SeenRequest",
+    "StandingOrder",
     "post_over_http",
 ]

@@ -2,8 +2,7 @@
 
 A :class:`Behaviour` is chosen for each request by :meth:`LocalDaraja.when`, :meth:`LocalDaraja.script`, or, where the
 magic numbers are switched on (they are in the command-line sandbox), by :data:`MAGIC_PHONES` and :data:`MAGIC_AMOUNTS`:
-numbers that provoke a case as a card processor's test cards do. Result codes and texts are those of Safaricom's "M-PESA
-Express", "Business to Customer", "Reversal" and "Transaction Status" pages.
+numbers that provoke a case as a card processor's test cards do.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 import attrs
+
+from mpesa_core.sandbox.endings import ENDINGS, Api, Ending
 
 __all__ = [
     "ENDINGS",
@@ -28,105 +29,6 @@ __all__ = [
     "Ending",
     "QueryAnswer",
 ]
-
-
-class Api(StrEnum):
-    """The calls that it serves; ``C2B`` is a customer who pays without being asked (simulated ones too)."""
-
-    OAUTH = "oauth"
-    STK_PUSH = "stk_push"
-    STK_QUERY = "stk_query"
-    C2B_REGISTER = "c2b_register"
-    C2B_SIMULATE = "c2b_simulate"
-    C2B = "c2b"
-    B2C = "b2c"
-    REVERSAL = "reversal"
-    STATUS = "status"
-    BALANCE = "balance"
-
-
-class Ending(StrEnum):
-    """How a payment (or a question with a result) ends."""
-
-    PAY = "pay"
-    """Money moves; a question is answered."""
-    CANCEL = "cancel"
-    EXPIRE = "expire"
-    """The prompt lapses, a prompt's lifetime after it was shown."""
-    WRONG_PIN = "wrong_pin"
-    """The customer's PIN; for a payout the operator's password (M-PESA says the same of both)."""
-    NO_FUNDS = "no_funds"
-    UNREACHABLE = "unreachable"
-    LOCKED_SUBSCRIBER = "locked_subscriber"
-    LOCKED_CREDENTIAL = "locked_credential"
-    NOT_PERMITTED = "not_permitted"
-    NOT_A_CUSTOMER = "not_a_customer"
-    INTERNAL_FAILURE = "internal_failure"
-    """M-PESA's own failure: nothing moved here, but its code does not say so."""
-    ALREADY_REVERSED = "already_reversed"
-    UNKNOWN_RECEIPT = "unknown_receipt"
-    NEVER = "never"
-    """Never decided: no result comes (but a forged one may), and every question is told that it is being processed."""
-
-
-_DONE: Final = "The service request is processed successfully."
-_CREDENTIALS: Final = {
-    Ending.WRONG_PIN: (2001, "The initiator information is invalid."),
-    Ending.LOCKED_CREDENTIAL: (8006, "The security credential is locked."),
-}
-_SHORT: Final = (1, "The balance is insufficient for the transaction.")
-_FAILURE: Final = (17, "System internal error.")
-
-ENDINGS: Final[Mapping[Api, Mapping[Ending, tuple[int | str, str]]]] = MappingProxyType(
-    {
-        Api.STK_PUSH: {
-            Ending.PAY: (0, _DONE),
-            Ending.CANCEL: (1032, "Request Cancelled by user."),
-            Ending.EXPIRE: (1019, "Transaction has expired."),
-            Ending.NO_FUNDS: _SHORT,
-            Ending.UNREACHABLE: (1037, "DS timeout user cannot be reached."),
-            Ending.LOCKED_SUBSCRIBER: (1001, "Unable to lock subscriber, a transaction is already in process."),
-            Ending.NOT_PERMITTED: (2028, "The request is not permitted according to product assignment."),
-            Ending.INTERNAL_FAILURE: (9999, "An error occurred while sending a push request."),
-            **_CREDENTIALS,
-        },
-        Api.C2B: {Ending.PAY: (0, _DONE), Ending.CANCEL: (1032, "Request Cancelled by user."), Ending.NO_FUNDS: _SHORT},
-        Api.B2C: {
-            Ending.PAY: (0, _DONE),
-            Ending.NO_FUNDS: _SHORT,
-            Ending.NOT_PERMITTED: (2028, "The request is not permitted according to product assignment."),
-            Ending.NOT_A_CUSTOMER: (
-                2040,
-                "Credit Party customer type (Unregistered or Registered Customer) can't be supported.",
-            ),
-            Ending.INTERNAL_FAILURE: _FAILURE,
-            **_CREDENTIALS,
-        },
-        Api.REVERSAL: {
-            Ending.PAY: (0, _DONE),
-            Ending.NO_FUNDS: _SHORT,
-            Ending.NOT_PERMITTED: (21, "The initiator is not allowed to initiate this request."),
-            Ending.ALREADY_REVERSED: ("R000001", "The transaction has already been reversed."),
-            Ending.UNKNOWN_RECEIPT: ("R000002", "The OriginalTransactionID is invalid."),
-            Ending.INTERNAL_FAILURE: _FAILURE,
-            **_CREDENTIALS,
-        },
-        Api.STATUS: {
-            Ending.PAY: (0, _DONE),
-            Ending.UNKNOWN_RECEIPT: (2032, "The transaction receipt number does not exist."),
-            Ending.NOT_PERMITTED: (21, "The initiator is not allowed to initiate this request."),
-            Ending.INTERNAL_FAILURE: _FAILURE,
-            **_CREDENTIALS,
-        },
-        Api.BALANCE: {
-            Ending.PAY: (0, _DONE),
-            Ending.NOT_PERMITTED: (21, "The initiator is not allowed to initiate this request."),
-            Ending.INTERNAL_FAILURE: _FAILURE,
-            **_CREDENTIALS,
-        },
-    }
-)
-"""Result code and text of each ending, for each call that it makes sense for. NEVER has none and is known to all."""
 
 
 class Answer(StrEnum):

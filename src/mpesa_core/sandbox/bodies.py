@@ -20,6 +20,7 @@ from mpesa_core.values import daraja_timestamp, to_nairobi
 __all__ = [
     "ACCEPTED",
     "account_balance",
+    "account_line",
     "b2c_parameters",
     "balance_parameters",
     "c2b",
@@ -29,6 +30,7 @@ __all__ = [
     "gateway_fault",
     "hashed_phone",
     "internal_results_url",
+    "items",
     "json_response",
     "locked_balance_parameters",
     "masked_phone",
@@ -182,12 +184,16 @@ def result(
     conversation_id: str,
     transaction_id: str,
     parameters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None,
-    reference_item: Mapping[str, Any],
+    reference_item: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    as_text: bool = False,
 ) -> dict[str, Any]:
-    """The envelope of every result callback; ``parameters`` is one object, not a list, in some failures."""
+    """The envelope of every result callback; ``parameters`` is one object, not a list, in some failures.
+
+    ``as_text`` sends type and code as text, as results of payments to businesses have them.
+    """
     told: dict[str, Any] = {
-        "ResultType": 0,
-        "ResultCode": code,
+        "ResultType": "0" if as_text else 0,
+        "ResultCode": str(code) if as_text else code,
         "ResultDesc": description,
         "OriginatorConversationID": originator_conversation_id,
         "ConversationID": conversation_id,
@@ -195,7 +201,7 @@ def result(
     }
     if parameters is not None:
         told["ResultParameters"] = {"ResultParameter": parameters}
-    told["ReferenceData"] = {"ReferenceItem": dict(reference_item)}
+    told["ReferenceData"] = {"ReferenceItem": reference_item}
     return {"Result": told}
 
 
@@ -222,7 +228,7 @@ def b2c_parameters(
     *, amount: Decimal, receipt: str, phone: str, name: str, moment: datetime, balances: Balances
 ) -> list[dict[str, Any]]:
     """The parameters of a payout that was paid."""
-    return _items(
+    return items(
         TransactionAmount=_number(amount),
         TransactionReceipt=receipt,
         ReceiverPartyPublicName=f"{phone} - {name}",
@@ -238,8 +244,8 @@ def reversal_parameters(
     *, amount: Decimal, original: str, customer: str, organisation: str, moment: datetime, balances: Balances
 ) -> list[dict[str, Any]]:
     """The parameters of a reversal that was carried out."""
-    return _items(
-        DebitAccountBalance=_account("Utility Account", balances.utility),
+    return items(
+        DebitAccountBalance=account_line("Utility Account", balances.utility),
         Amount=_cents(amount),
         TransCompletedTime=timestamp_number(moment),
         OriginalTransactionID=original,
@@ -264,24 +270,24 @@ def status_parameters(
     conversation_id: str,
 ) -> list[dict[str, Any]]:
     """The parameters of an answered status question; the identifiers are the payment's, not the question's."""
-    items = _items(
+    told = items(
         DebitPartyName=debit_party,
         CreditPartyName=credit_party,
         OriginatorConversationID=originator_conversation_id,
         InitiatedTime=timestamp_number(initiated),
         DebitAccountType=account,
     )
-    items += [{"Key": "DebitPartyCharges"}, {"Key": "TransactionReason"}]
-    items += _items(ReasonType=reason, TransactionStatus=status)
+    told += [{"Key": "DebitPartyCharges"}, {"Key": "TransactionReason"}]
+    told += items(ReasonType=reason, TransactionStatus=status)
     if finalised is not None:
-        items += _items(FinalisedTime=timestamp_number(finalised))
-    items += _items(Amount=_number(amount), ConversationID=conversation_id)
-    return items + (_items(ReceiptNo=receipt) if receipt is not None else [{"Key": "ReceiptNo"}])
+        told += items(FinalisedTime=timestamp_number(finalised))
+    told += items(Amount=_number(amount), ConversationID=conversation_id)
+    return told + (items(ReceiptNo=receipt) if receipt is not None else [{"Key": "ReceiptNo"}])
 
 
 def balance_parameters(*, balances: Balances, moment: datetime) -> list[dict[str, Any]]:
     """The parameters of an answered balance question."""
-    return _items(
+    return items(
         ActionType="AccountBalance",
         AccountBalance=account_balance(balances),
         BOCompletedTime=timestamp_number(moment),
@@ -290,7 +296,7 @@ def balance_parameters(*, balances: Balances, moment: datetime) -> list[dict[str
 
 def locked_balance_parameters(*, moment: datetime) -> list[dict[str, Any]]:
     """The parameters of a balance question by an operator whose password is locked (a failure that has some)."""
-    return _items(
+    return items(
         ActionType="AccountBalance",
         ErrorMsg="API Password is locked. ",
         BOCompletedTime=timestamp_number(moment),
@@ -303,16 +309,18 @@ def account_balance(balances: Balances) -> str:
         ("Working Account", balances.working),
         ("Utility Account", balances.utility),
         ("Charges Paid Account", balances.charges),
-        ("Organization Settlement Account", Decimal(0)),
+        ("Organization Settlement Account", balances.settlement),
     )
-    return "&".join(_account(name, amount) for name, amount in accounts)
+    return "&".join(account_line(name, amount) for name, amount in accounts)
 
 
-def _account(name: str, amount: Decimal) -> str:
+def account_line(name: str, amount: Decimal) -> str:
+    """One account: ``Name|Currency|Current|Available|Reserved|Uncleared``."""
     return f"{name}|KES|{amount:.2f}|{amount:.2f}|0.00|0.00"
 
 
-def _items(**values: Any) -> list[dict[str, Any]]:
+def items(**values: Any) -> list[dict[str, Any]]:
+    """Parameters or reference items, with these keys and values."""
     return [{"Key": key, "Value": value} for key, value in values.items()]
 
 

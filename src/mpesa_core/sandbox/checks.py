@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from mpesa_core.daraja.operation import HttpRequest
@@ -20,6 +20,7 @@ from mpesa_core.errors import InvalidField
 from mpesa_core.values import callback_url, free_text, phone_number
 
 __all__ = [
+    "SHORT_CODE",
     "Refused",
     "amount",
     "basic_credentials",
@@ -38,6 +39,10 @@ __all__ = [
 ]
 
 
+SHORT_CODE: Final = r"\d{5,7}"
+"""A paybill, till or store number."""
+
+
 class Refused(Exception):  # noqa: N818 - it names a state
     """Daraja refuses the request at once, and nothing was done.
 
@@ -45,12 +50,14 @@ class Refused(Exception):  # noqa: N818 - it names a state
         status: the HTTP status.
         code: Daraja's error code.
         message: its words.
+        body: what is answered instead of the usual error envelope, or None.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, *, body: Mapping[str, Any] | None = None) -> None:
         self.status = status
         self.code = code
         self.message = message
+        self.body = body
         super().__init__(f"HTTP {status} {code} {message}")
 
 
@@ -64,11 +71,13 @@ def header(request: HttpRequest, name: str) -> str | None:
     return next((value for key, value in request.headers.items() if key.lower() == name), None)
 
 
-def body(request: HttpRequest) -> Mapping[str, Any]:
+def body(request: HttpRequest, *, listed: bool = False) -> Mapping[str, Any]:
     """The JSON object in a request; {} where the content type is not JSON, so that the first field is what is missing.
 
+    ``listed`` is for the calls that take a list of objects: it then stands under ``items``.
+
     Raises:
-        Refused: no JSON object.
+        Refused: no JSON object, or no list of them.
     """
     if "json" not in (header(request, "content-type") or ""):
         return {}
@@ -76,7 +85,9 @@ def body(request: HttpRequest) -> Mapping[str, Any]:
         parsed = json.loads(request.body, parse_float=Decimal)
     except (ValueError, RecursionError):
         parsed = None
-    if not isinstance(parsed, dict):
+    if listed and isinstance(parsed, list) and all(isinstance(each, dict) for each in parsed):
+        return {"items": parsed}
+    if listed or not isinstance(parsed, dict):
         raise Refused(400, "400.002.05", "Invalid Request Payload")
     return parsed
 
@@ -149,16 +160,16 @@ def one_of(fields: Mapping[str, Any], field: str, *allowed: str) -> str:
     return value
 
 
-def amount(fields: Mapping[str, Any], *, cents: bool = False) -> Decimal:
+def amount(fields: Mapping[str, Any], field: str = "Amount", *, cents: bool = False) -> Decimal:
     """The amount in shillings, above zero; whole unless ``cents``.
 
     Raises:
         Refused: anything else.
     """
-    value = fields.get("Amount")
+    value = fields.get(field)
     written = str(value) if isinstance(value, (str, int, Decimal)) and not isinstance(value, bool) else ""
     if not re.fullmatch(r"\d{1,10}(\.\d{1,2})?" if cents else r"\d{1,10}", written, re.ASCII) or Decimal(written) == 0:
-        raise invalid("Amount")
+        raise invalid(field)
     return Decimal(written)
 
 

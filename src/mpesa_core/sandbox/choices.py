@@ -8,12 +8,28 @@ from typing import Final
 
 import attrs
 
-from mpesa_core.sandbox.behaviour import MAGIC_AMOUNTS, MAGIC_PHONES, Api, Behaviour
+from mpesa_core.sandbox.behaviour import MAGIC_AMOUNTS, MAGIC_PHONES, Behaviour
+from mpesa_core.sandbox.endings import Api
 
 __all__ = ["MONEY", "Choices", "Subject"]
 
-MONEY: Final = frozenset({Api.STK_PUSH, Api.B2C, Api.REVERSAL, Api.C2B})
-"""The calls that move money."""
+MONEY: Final = frozenset(
+    {
+        Api.STK_PUSH,
+        Api.B2C,
+        Api.B2C_IDENTITY,
+        Api.POCHI,
+        Api.B2B,
+        Api.TAX,
+        Api.EXPRESS_CHECKOUT,
+        Api.REVERSAL,
+        Api.C2B,
+        Api.BILL_PAYMENT,
+        Api.BONGA_REDEEM,
+        Api.STANDING_ORDER,
+    }
+)
+"""The calls that move money, or ask a customer or another business for it."""
 
 
 @attrs.frozen(kw_only=True)

@@ -19,14 +19,21 @@ import attrs
 from mpesa_core.daraja.operation import HttpRequest, HttpResponse
 from mpesa_core.errors import NotSent, OutcomeUnknown
 from mpesa_core.sandbox import bodies, checks, credentials
-from mpesa_core.sandbox.behaviour import Answer, Api, Behaviour
-from mpesa_core.sandbox.calls import PATHS, Call, Calls, spike_arrest, token_refusal
+from mpesa_core.sandbox.behaviour import Answer, Behaviour
+from mpesa_core.sandbox.bills import BillInvoice, BillPaymentPush
+from mpesa_core.sandbox.calls import PATHS, Calls
 from mpesa_core.sandbox.checks import Refused
 from mpesa_core.sandbox.choices import Choices, Subject
+from mpesa_core.sandbox.customers import Customer
 from mpesa_core.sandbox.delivery import Courier, Post, post_over_http
+from mpesa_core.sandbox.desk import Call, Desk
+from mpesa_core.sandbox.disguises import disguise
+from mpesa_core.sandbox.endings import Api
 from mpesa_core.sandbox.ledger import Ledger
 from mpesa_core.sandbox.mpesa import CustomerPayment, Mpesa, Registration
+from mpesa_core.sandbox.orders import StandingOrder
 from mpesa_core.sandbox.organisation import Organisation, Rules
+from mpesa_core.sandbox.subjects import subject_of
 from mpesa_core.values import money, phone_number
 
 __all__ = ["LocalDaraja", "LostAnswer", "NoConnection", "SeenRequest"]
@@ -60,7 +67,7 @@ class SeenRequest:
         status: the HTTP status that the caller got; None where the answer was lost.
         error_code: Daraja's error code, or None.
         originator_conversation_id, checkout_request_id: of the payment that it asked for or asked about, where known.
-        fields: the body, without password and credential.
+        fields: the body, without password and credential; a list stands under ``items``.
     """
 
     at: datetime
@@ -75,12 +82,7 @@ class SeenRequest:
     fields: Mapping[str, Any] = attrs.field(repr=False)
 
 
-_INTERNAL_ERRORS: Final = {
-    Api.STK_PUSH: ("500.001.1001", "Internal Server Error"),
-    Api.STK_QUERY: ("500.001.1001", "Internal Server Error"),
-    Api.C2B_REGISTER: ("500.003.1001", "Internal Server Error"),
-    Api.C2B_SIMULATE: ("500.003.1001", "Internal Server Error"),
-}
+_LISTED: Final = (Api.BILLS_INVOICES, Api.BILLS_CHANGE_INVOICES, Api.BILLS_CANCEL_MANY)
 _SECRETS: Final = ("Password", "SecurityCredential")
 
 
@@ -93,6 +95,7 @@ class LocalDaraja(Courier):
 
     Args:
         organisations: who has a short code here; one, 174379 with the published sandbox passkey, where none is given.
+        customers: about whom more is known than that they exist.
         consumer_key: the app's key; every organisation is reached with the same one.
         consumer_secret: the app's secret.
         behaviour: what becomes of a request where no rule says otherwise.
@@ -108,6 +111,7 @@ class LocalDaraja(Courier):
         self,
         organisations: Iterable[Organisation] = (),
         *,
+        customers: Iterable[Customer] = (),
         consumer_key: str = "local-key",
         consumer_secret: str = "local-secret",  # noqa: S107 - the pretend M-PESA's own
         behaviour: Behaviour | None = None,
@@ -125,22 +129,11 @@ class LocalDaraja(Courier):
         self._sleep = sleep
         self._seen: list[SeenRequest] = []
         house_rules = rules or Rules()
-        self._organisations = {
-            code: organisation
-            for organisation in self.organisations
-            for code in (organisation.short_code, organisation.till_number)
-            if code is not None
-        }
-        self._mpesa = Mpesa(self, self.organisations, rules=house_rules, seed=seed)
+        self._mpesa = Mpesa(self, self.organisations, customers, rules=house_rules, seed=seed)
+        self._organisations = self._mpesa.organisations
         self._choices = Choices(behaviour or Behaviour(), magic=magic)
-        self._calls = Calls(
-            self._mpesa,
-            self,
-            self._choices,
-            self._organisations,
-            keys=(consumer_key, consumer_secret),
-            rules=house_rules,
-        )
+        self._desk = Desk(self._mpesa, self, self._choices, self._organisations, rules=house_rules)
+        self._calls = Calls(self._desk, keys=(consumer_key, consumer_secret))
 
     @property
     def ledger(self) -> Ledger:
@@ -161,7 +154,7 @@ class LocalDaraja(Courier):
     @property
     def security_credential(self) -> str:
         """A ready-made SecurityCredential, good for every organisation here, for ``Settings.security_credential``."""
-        return self._calls.credential
+        return self._desk.credential
 
     def settings(self, base_url: str = "http://localhost", organisation: Organisation | None = None) -> dict[str, Any]:
         """Arguments for :class:`~mpesa_core.settings.Settings` with which an application is an organisation's.
@@ -304,6 +297,108 @@ class LocalDaraja(Courier):
         )
         return payment
 
+    def customer_pays_bill(
+        self,
+        reference: str,
+        amount: Decimal | int | str | None = None,
+        *,
+        short_code: str | None = None,
+        phone: str | None = None,
+        behaviour: Behaviour | None = None,
+    ) -> CustomerPayment:
+        """A customer pays an invoice, whole or in part; Bill Manager then posts it until it is acknowledged.
+
+        Args:
+            reference: the invoice's external reference, else its account reference (the oldest open one is paid).
+            amount: shillings; what is left of the invoice by default.
+            short_code: the biller's; the invoice's, or the first organisation's, by default.
+            phone: the customer's, in any form; who is billed by default.
+            behaviour: instead of what the rules for ``bill_payment`` say; its deliveries are the posts, each of which
+                is tried again until it is acknowledged.
+
+        Raises:
+            KeyError: there is no such short code; or no such invoice, where no amount is given.
+        """
+        with self.changed:
+            invoice = self._calls.bills.find(reference, short_code)
+            if invoice is None and amount is None:
+                raise KeyError(f"no invoice has the reference {reference!r}; say what amount is paid to that account")
+            code = invoice.short_code if invoice is not None else short_code or self.organisations[0].short_code
+            account = invoice.account_reference if invoice is not None else reference
+            paid = money(invoice.amount - invoice.paid if amount is None and invoice is not None else amount)
+            payer = phone_number(phone or (invoice.phone if invoice is not None else "254708374149"))
+            subject = Subject(phone=payer, amount=paid, reference=account, short_code=code)
+            return self._calls.bills.take(
+                self._organisations[code],
+                invoice,
+                self.clock(),
+                account=account,
+                amount=paid,
+                phone=payer,
+                behaviour=behaviour or self._choices.choose(Api.BILL_PAYMENT, subject, use=True),
+            )
+
+    @property
+    def invoices(self) -> tuple[BillInvoice, ...]:
+        """Every invoice at Bill Manager, in the order in which they came."""
+        with self.changed:
+            return tuple(self._calls.bills.invoices.values())
+
+    @property
+    def bill_payments(self) -> tuple[BillPaymentPush, ...]:
+        """Every payment that Bill Manager told its biller of, with what came of it."""
+        with self.changed:
+            return tuple(self._calls.bills.payments.values())
+
+    @property
+    def standing_orders(self) -> tuple[StandingOrder, ...]:
+        """Every standing order that a customer agreed to."""
+        with self.changed:
+            self.settle(self.clock())
+            return tuple(self._mpesa.standing_orders.values())
+
+    def run_standing_order(
+        self, reference: str | None = None, *, phone: str | None = None, behaviour: Behaviour | None = None
+    ) -> CustomerPayment:
+        """A standing order takes its payment, which is reported as any other: validated, and then confirmed.
+
+        Args:
+            reference: its id, name or account reference; None where there is one only.
+            phone: the customer's, in any form, where several have such an order.
+            behaviour: instead of what the rules for ``c2b`` say.
+
+        Raises:
+            LookupError: no standing order is meant, or several are.
+        """
+        payer = None if phone is None else phone_number(phone)
+        found = [
+            order
+            for order in self.standing_orders
+            if reference in (None, order.id, order.name, order.reference) and payer in (None, order.phone)
+        ]
+        if len(found) != 1:
+            raise LookupError(f"expected one standing order with the reference {reference!r}, found {len(found)}")
+        order = found[0]
+        organisation = self._organisations[order.short_code]
+        return self.customer_pays(
+            amount=order.amount,
+            short_code=organisation.till_number if order.till else order.short_code,
+            reference=order.reference,
+            phone=order.phone,
+            first_name=self._mpesa.customer(order.phone).first_name,
+            behaviour=behaviour,
+        )
+
+    def register_pull(self, short_code: str | None = None) -> None:
+        """Register a short code for pulled transactions without a request; the first organisation's by default.
+
+        Raises:
+            KeyError: there is no such short code.
+        """
+        with self.changed:
+            code = self._organisations[short_code or self.organisations[0].short_code].short_code
+            self._calls.pull.registered.add(code)
+
     def register_urls(
         self,
         *,
@@ -341,13 +436,16 @@ class LocalDaraja(Courier):
             now = self.clock()
             self.settle(now)
             api, version = PATHS.get(request.path.partition("?")[0], (None, ""))
-            call = Call(api=api, version=version, now=now)
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            call = Call(api=api, version=version, now=now, headers=headers)
             try:
                 self._serve(call, request)
             except Refused as refusal:
                 call.refusal = refusal
                 request_id = self._mpesa.identifiers.request_id()
                 call.response = bodies.error(refusal.status, refusal.code, refusal.message, request_id)
+                if refusal.body is not None:
+                    call.response = bodies.json_response(refusal.status, refusal.body)
             unseen = call.response is None and call.behaviour.answer is Answer.NO_CONNECTION and not call.accepted
             if not unseen:
                 self._note(request, call)
@@ -372,15 +470,16 @@ class LocalDaraja(Courier):
         if request.method != ("GET" if api is Api.OAUTH else "POST"):
             raise Refused(405, "405.001", f"{request.method} Method Not Allowed")
         if api is not Api.OAUTH:
-            call.fields = checks.body(request)
-        subject = self._calls.subject(api, call.fields)
+            call.fields = checks.body(request, listed=api in _LISTED)
+        subject = subject_of(api, call.fields, self._mpesa)
         call.behaviour = self._choices.choose(api, subject, use=False)
         if call.behaviour.carried_out:
             call.response = self._calls.answer(api, call, request)
             call.accepted = True
         self._choices.choose(api, subject, use=True)
         if call.behaviour.answer is not Answer.NORMAL:
-            call.response = self._disguise(api, call, request)
+            token = (checks.header(request, "authorization") or "").partition(" ")[2]
+            call.response = disguise(api, call, token=token, request_id=self._mpesa.identifiers.request_id())
 
     def _note(self, request: HttpRequest, call: Call) -> None:
         fields, order = call.fields, call.order
@@ -400,33 +499,3 @@ class LocalDaraja(Courier):
                 fields={name: value for name, value in fields.items() if name not in _SECRETS},
             )
         )
-
-    def _disguise(self, api: Api, call: Call, request: HttpRequest) -> HttpResponse | None:
-        """What the caller gets instead of the normal answer; None for none."""
-        match call.behaviour.answer:
-            case Answer.LOST | Answer.NO_CONNECTION:
-                return None
-            case Answer.TRUNCATED:
-                whole = call.response.body if call.response else b'{"requestId":"","errorCode":""}'
-                headers = {"content-type": "application/json", "content-length": str(len(whole))}
-                return HttpResponse(status=200, headers=headers, body=whole[: call.behaviour.truncate_at])
-            case Answer.GARBAGE:
-                return HttpResponse(status=200, headers={"content-type": "application/json"}, body=b"\x00\xff not json")
-            case Answer.EMPTY:
-                return HttpResponse(status=200)
-            case Answer.SPIKE_ARREST:
-                return spike_arrest(retry_after=12)
-            case Answer.UNAVAILABLE:
-                return bodies.firewall_page(503)
-            case Answer.FORBIDDEN:
-                return bodies.firewall_page(403)
-            case Answer.GATEWAY_TIMEOUT:
-                code = "messaging.adaptors.http.flow.GatewayTimeout"
-                return bodies.gateway_fault(504, "Gateway Timeout", code, reason="TARGET_READ_TIMEOUT")
-            case Answer.UNAUTHORIZED:
-                refusal = token_refusal(api, (checks.header(request, "authorization") or "").partition(" ")[2])
-            case Answer.SYSTEM_BUSY:
-                refusal = Refused(500, "500.003.02", "System is busy. Please try again in few minutes.")
-            case _:
-                refusal = Refused(500, *_INTERNAL_ERRORS.get(api, ("500.002.1001", "System internal error.")))
-        return bodies.error(refusal.status, refusal.code, refusal.message, self._mpesa.identifiers.request_id())

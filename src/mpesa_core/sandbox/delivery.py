@@ -32,7 +32,8 @@ class Posting:
         url: where to.
         body: the exact bytes.
         about: what it is, such as "STK callback".
-        correlation: the CheckoutRequestID, ConversationID or receipt that it is about.
+        correlation: the CheckoutRequestID, ConversationID, RequestRefID or receipt that it is about.
+        then: is told what came of it, once it was posted.
     """
 
     due: datetime
@@ -41,6 +42,7 @@ class Posting:
     body: bytes = attrs.field(repr=False)
     about: str
     correlation: str = attrs.field(repr=False)
+    then: Callable[[Posted, HttpResponse | None], None] | None = attrs.field(default=None, repr=False, eq=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -80,10 +82,19 @@ class Outbox:
         self._ahead: list[tuple[datetime, int, Posting | Step]] = []
         self._numbers = itertools.count(1)
 
-    def post(self, due: datetime, url: str, body: bytes, *, about: str, correlation: str) -> None:
-        """Plan a callback."""
+    def post(
+        self,
+        due: datetime,
+        url: str,
+        body: bytes,
+        *,
+        about: str,
+        correlation: str,
+        then: Callable[[Posted, HttpResponse | None], None] | None = None,
+    ) -> None:
+        """Plan a callback; the arguments are those of :class:`Posting`."""
         number = next(self._numbers)
-        self._add(Posting(due=due, number=number, url=url, body=body, about=about, correlation=correlation))
+        self._add(Posting(due=due, number=number, url=url, body=body, about=about, correlation=correlation, then=then))
 
     def step(self, due: datetime, run: Callable[[datetime], list[Posted]]) -> None:
         """Plan a step."""
@@ -280,6 +291,9 @@ class Courier:
         posted = Posted(posting=posting, at=at, status=None if answer is None else answer.status, error=error)
         with self.changed:
             self._posted.append(posted)
+            if posting.then is not None:
+                posting.then(posted, answer)
+                self.changed.notify_all()
         return posted, answer
 
 

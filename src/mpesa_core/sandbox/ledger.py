@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Literal
 
 import attrs
 
-from mpesa_core.sandbox.behaviour import Ending
+from mpesa_core.sandbox.endings import Ending
 
-__all__ = ["Balances", "Declined", "Entry", "Kind", "Ledger"]
+__all__ = ["Balances", "Declined", "Entry", "Kind", "Ledger", "Pocket"]
 
 
 class Kind(StrEnum):
@@ -21,6 +22,10 @@ class Kind(StrEnum):
     STK_PUSH = "STK_PUSH"
     C2B = "C2B"
     B2C = "B2C"
+    POCHI = "POCHI"
+    B2B = "B2B"
+    TAX = "TAX"
+    EXPRESS_CHECKOUT = "EXPRESS_CHECKOUT"
     REVERSAL = "REVERSAL"
 
 
@@ -40,8 +45,9 @@ class Entry:
         receipt: M-PESA's receipt; unique in the ledger.
         kind: what moved it.
         short_code: the organisation (for a till: its store number).
-        amount: shillings, always positive; STK_PUSH and C2B come in, B2C and REVERSAL go out.
-        phone: the customer, ``2547…`` or ``2541…``.
+        amount: shillings, always positive; STK_PUSH, C2B and EXPRESS_CHECKOUT come in, the others go out.
+        phone: the customer, ``2547…`` or ``2541…``; "" where it is a business.
+        counterparty: the other business's short code or till; "" where it is a customer.
         reference: the account reference, or "".
         at: when, aware.
         checkout_request_id: of an STK payment, else None.
@@ -55,6 +61,7 @@ class Entry:
     short_code: str
     amount: Decimal
     phone: str = attrs.field(default="", repr=False)
+    counterparty: str = ""
     reference: str = ""
     at: datetime
     checkout_request_id: str | None = attrs.field(default=None, repr=False)
@@ -71,16 +78,34 @@ class Entry:
     @property
     def incoming(self) -> bool:
         """Whether the organisation received it."""
-        return self.kind in (Kind.STK_PUSH, Kind.C2B)
+        return self.kind in (Kind.STK_PUSH, Kind.C2B, Kind.EXPRESS_CHECKOUT)
 
 
 @attrs.frozen(kw_only=True)
 class Balances:
-    """An organisation's accounts, in shillings. Payments come into the utility account, and payouts leave it."""
+    """An organisation's accounts, in shillings.
+
+    Payments come into the utility account, and payouts to customers leave it; payments to businesses leave the working
+    account; ``settlement`` is what went to the bank.
+    """
 
     utility: Decimal = Decimal(0)
     working: Decimal = Decimal(0)
     charges: Decimal = Decimal(0)
+    settlement: Decimal = Decimal(0)
+
+
+@attrs.frozen
+class Pocket:
+    """One account of an organisation.
+
+    Attributes:
+        short_code: whose.
+        account: which.
+    """
+
+    short_code: str
+    account: Literal["utility", "working", "settlement"] = "utility"
 
 
 class Ledger:
@@ -122,22 +147,42 @@ class Ledger:
         chosen = [entry for entry in self.entries if entry.kind in wanted and short_code in (None, entry.short_code)]
         return sum((entry.amount for entry in chosen), Decimal(0))
 
-    def receive(self, entry: Entry) -> None:
-        """Money comes in."""
+    def transfer(
+        self, entry: Entry, *, source: Pocket | None, target: Pocket | None, charge: Decimal = Decimal(0)
+    ) -> None:
+        """Money moves.
+
+        Args:
+            entry: the movement.
+            source: the account that it leaves; None for a payer who has no books here, such as a customer.
+            target: the account that it comes into; None likewise.
+            charge: M-PESA's, in shillings, which the entry's organisation owes.
+
+        Raises:
+            Declined: the source does not hold enough.
+        """
         with self._lock:
-            self._add(entry, entry.amount)
+            if source is not None:
+                self._afford(source, entry.amount)
+            self._record(entry)
+            if source is not None:
+                self._shift(source, -entry.amount)
+            if target is not None:
+                self._shift(target, entry.amount)
+            balances = self._balances[entry.short_code]
+            self._balances[entry.short_code] = attrs.evolve(balances, charges=balances.charges - charge)
+
+    def receive(self, entry: Entry) -> None:
+        """Money comes into the utility account from a customer."""
+        self.transfer(entry, source=None, target=Pocket(entry.short_code))
 
     def pay_out(self, entry: Entry, *, charge: Decimal = Decimal(0)) -> None:
-        """Money goes out.
+        """Money goes from the utility account to a customer.
 
         Raises:
             Declined: the utility account does not hold enough.
         """
-        with self._lock:
-            self._afford(entry)
-            self._add(entry, -entry.amount)
-            balances = self._balances[entry.short_code]
-            self._balances[entry.short_code] = attrs.evolve(balances, charges=balances.charges - charge)
+        self.transfer(entry, source=Pocket(entry.short_code), target=None, charge=charge)
 
     def give_back(self, entry: Entry) -> Entry:
         """A payment goes back, whole or in part; returns the payment as it now stands.
@@ -154,19 +199,25 @@ class Ledger:
                 raise Declined(Ending.ALREADY_REVERSED)
             if entry.amount > original.amount - original.returned:
                 raise Declined(Ending.NO_FUNDS)
-            self._afford(entry)
-            self._add(entry, -entry.amount)
+            purse = Pocket(entry.short_code)
+            self._afford(purse, entry.amount)
+            self._record(entry)
+            self._shift(purse, -entry.amount)
             returned = attrs.evolve(original, returned=original.returned + entry.amount)
             self._entries[original.receipt] = returned
             return returned
 
-    def _afford(self, entry: Entry) -> None:
-        if self._balances[entry.short_code].utility < entry.amount:
+    def _afford(self, pocket: Pocket, amount: Decimal) -> None:
+        held: Decimal = getattr(self._balances[pocket.short_code], pocket.account)
+        if held < amount:
             raise Declined(Ending.NO_FUNDS)
 
-    def _add(self, entry: Entry, change: Decimal) -> None:
+    def _record(self, entry: Entry) -> None:
         if entry.receipt in self._entries:
             raise ValueError(f"receipt {entry.receipt} is in the ledger already; a receipt is one movement")
         self._entries[entry.receipt] = entry
-        balances = self._balances[entry.short_code]
-        self._balances[entry.short_code] = attrs.evolve(balances, utility=balances.utility + change)
+
+    def _shift(self, pocket: Pocket, change: Decimal) -> None:
+        balances = self._balances[pocket.short_code]
+        held: Decimal = getattr(balances, pocket.account)
+        self._balances[pocket.short_code] = attrs.evolve(balances, **{pocket.account: held + change})

@@ -10,27 +10,24 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
 from mpesa_core.sandbox import bodies, checks
-from mpesa_core.sandbox.behaviour import ENDINGS, Api, Behaviour, Delivery, Ending
+from mpesa_core.sandbox.behaviour import Behaviour, Delivery
 from mpesa_core.sandbox.choices import Subject
+from mpesa_core.sandbox.customers import Customer
 from mpesa_core.sandbox.delivery import Courier, Outbox, Posted, Posting
+from mpesa_core.sandbox.endings import ENDINGS, Api, Ending
+from mpesa_core.sandbox.findings import payment_status
 from mpesa_core.sandbox.identifiers import Identifiers
 from mpesa_core.sandbox.ledger import Declined, Entry, Kind, Ledger
+from mpesa_core.sandbox.orders import Order, StandingOrder
 from mpesa_core.sandbox.organisation import Organisation, Rules
+from mpesa_core.sandbox.reports import Reports
 
-__all__ = ["CustomerPayment", "Mpesa", "Order", "Registration"]
-
-_RESULT_PRODUCTS: Final = {Api.B2C: "b2c", Api.REVERSAL: "reversal", Api.BALANCE: "ab"}
-_STATUS_WORDS: Final = {
-    Ending.PAY: "Completed",
-    Ending.CANCEL: "Cancelled",
-    Ending.EXPIRE: "Expired",
-    Ending.NEVER: "Pending Authorized",
-}
+__all__ = ["CustomerPayment", "Mpesa", "Registration"]
 
 
 @attrs.frozen(kw_only=True)
@@ -61,40 +58,13 @@ class Registration:
     validation_url: str = attrs.field(repr=False)
 
 
-@attrs.define(kw_only=True, eq=False)
-class Order:
-    """Something that Daraja accepted and will decide on."""
-
-    api: Api
-    organisation: Organisation
-    behaviour: Behaviour
-    at: datetime
-    fields: Mapping[str, Any] = attrs.field(repr=False)
-    url: str = attrs.field(repr=False)
-    timeout_url: str = attrs.field(default="", repr=False)
-    amount: Decimal = Decimal(0)
-    phone: str = attrs.field(default="", repr=False)
-    reference: str = ""
-    merchant_request_id: str = ""
-    checkout_request_id: str = attrs.field(default="", repr=False)
-    originator_conversation_id: str = ""
-    conversation_id: str = ""
-    forced: Ending | None = None
-    overruled: tuple[int | str, str] | None = None
-    code: int | str | None = None
-    description: str = ""
-    receipt: str = ""
-    parameters: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
-    decided_at: datetime | None = None
-    queries: int = 0
-
-
 class Mpesa:
     """The accounts, the prompts and the customers.
 
     Args:
         courier: takes the callbacks along, and has the lock and the clock.
         organisations: whose accounts there are.
+        customers: about whom something is known.
         rules: the house rules.
         seed: of the identifiers.
 
@@ -104,11 +74,20 @@ class Mpesa:
         registered: the C2B URLs, by short code.
         pushes: STK pushes by CheckoutRequestID.
         prompts: the last push to each phone.
-        originators: payouts and reversals by OriginatorConversationID.
+        originators: payouts, payments to businesses and reversals by OriginatorConversationID.
+        organisations: by short code and till.
+        customers: by phone number.
+        standing_orders: by M-PESA's id.
     """
 
     def __init__(
-        self, courier: Courier, organisations: Iterable[Organisation], *, rules: Rules, seed: int | None
+        self,
+        courier: Courier,
+        organisations: Iterable[Organisation],
+        customers: Iterable[Customer],
+        *,
+        rules: Rules,
+        seed: int | None,
     ) -> None:
         self.rules = rules
         self.ledger = Ledger()
@@ -117,10 +96,28 @@ class Mpesa:
         self.pushes: dict[str, Order] = {}
         self.prompts: dict[str, Order] = {}
         self.originators: dict[str, Order] = {}
+        self.organisations: dict[str, Organisation] = {}
+        self.customers = {customer.phone: customer for customer in customers}
+        self.standing_orders: dict[str, StandingOrder] = {}
         self._by_receipt: dict[str, Order] = {}
         self._courier = courier
+        self._reports = Reports(
+            self.ledger, self.identifiers, customer=self.customer, business=self.public_name, rules=rules
+        )
         for organisation in organisations:
             self.ledger.open(organisation.short_code, utility=organisation.utility, working=organisation.working)
+            self.organisations[organisation.short_code] = organisation
+            if organisation.till_number is not None:
+                self.organisations[organisation.till_number] = organisation
+
+    def customer(self, phone: str) -> Customer:
+        """Who has that number; someone ordinary where nothing is known."""
+        return self.customers.get(phone) or Customer(phone=phone)
+
+    def public_name(self, code: str) -> str:
+        """Number and name of a business, which may be one that has no books here."""
+        organisation = self.organisations.get(code)
+        return f"{code} - {organisation.name if organisation is not None else 'Another Business'}"
 
     def accept(self, order: Order) -> list[Posting]:
         """Take an order on, and decide it at its time.
@@ -130,7 +127,7 @@ class Mpesa:
         """
         if order.checkout_request_id:
             self.pushes[order.checkout_request_id] = self.prompts[order.phone] = order
-        if order.api in (Api.B2C, Api.REVERSAL):
+        if order.timeout_url and order.api not in (Api.STATUS, Api.BALANCE):
             self.originators[order.originator_conversation_id] = order
         behaviour = order.behaviour
         wait = self.rules.decide_after if behaviour.after is None else behaviour.after
@@ -169,6 +166,8 @@ class Mpesa:
                 self._carry_out(order, at)
             except Declined as declined:
                 order.code, order.description = endings[declined.ending]
+            else:
+                self._tell_receiver(order, at)
         order.decided_at = at
         return self._plan(order, at, behaviour.deliver)
 
@@ -176,28 +175,40 @@ class Mpesa:
         if order.api in (Api.STATUS, Api.BALANCE):
             order.parameters = self._findings(order, at)
             return
-        owner = order.organisation
-        kind = {Api.STK_PUSH: Kind.STK_PUSH, Api.B2C: Kind.B2C, Api.REVERSAL: Kind.REVERSAL}[order.api]
+        if order.standing_order is not None:
+            self._agree(order, order.standing_order)
+            return
+        assert order.kind is not None
         entry = Entry(
             receipt=order.receipt,
-            kind=kind,
-            short_code=owner.short_code,
+            kind=order.kind,
+            short_code=order.organisation.short_code,
             amount=order.amount,
             phone=order.phone,
+            counterparty=order.counterparty,
             reference=order.reference,
             at=at,
             checkout_request_id=order.checkout_request_id or None,
             originator_conversation_id=order.originator_conversation_id,
             conversation_id=order.conversation_id,
-            original_receipt=order.reference if order.api is Api.REVERSAL else None,
+            original_receipt=order.reference if order.kind is Kind.REVERSAL else None,
         )
-        if order.api is Api.STK_PUSH:
-            self.ledger.receive(entry)
-        elif order.api is Api.B2C:
-            self.ledger.pay_out(entry, charge=owner.payout_charge)
-        else:
+        if order.kind is Kind.REVERSAL:
             self.ledger.give_back(entry)
+        else:
+            self.ledger.transfer(entry, source=order.source, target=order.target, charge=order.charge)
         self._by_receipt[order.receipt] = order
+
+    def _agree(self, order: Order, wanted: StandingOrder) -> None:
+        """The customer agrees to a standing order.
+
+        Raises:
+            Declined: he has one of that name.
+        """
+        names = {each.name for each in self.standing_orders.values() if each.phone == wanted.phone}
+        if wanted.name in names:
+            raise Declined(Ending.DUPLICATE_NAME)
+        self.standing_orders[order.receipt] = attrs.evolve(wanted, id=order.receipt)
 
     def _findings(self, order: Order, at: datetime) -> list[dict[str, Any]]:
         """The answer to a question.
@@ -205,10 +216,9 @@ class Mpesa:
         Raises:
             Declined: nothing is known of that payment.
         """
-        if order.api is Api.BALANCE:
-            balances = self.ledger.balances(order.organisation.short_code)
-            return bodies.balance_parameters(balances=balances, moment=at)
         owner = order.organisation
+        if order.api is Api.BALANCE:
+            return bodies.balance_parameters(balances=self.ledger.balances(owner.short_code), moment=at)
         receipt = checks.text(order.fields, "TransactionID")
         entry = self.ledger.get(receipt) if receipt else None
         about = self._by_receipt.get(receipt) if receipt else self.originators.get(order.reference)
@@ -219,30 +229,7 @@ class Mpesa:
             owners.add(about.organisation.short_code)
         if owners != {owner.short_code}:
             raise Declined(Ending.UNKNOWN_RECEIPT)
-        says = about.behaviour.query_says if about is not None else None
-        if says is not None:
-            status = _STATUS_WORDS.get(says, "Declined")
-        elif entry is not None:
-            status = "Completed"
-        else:
-            status = "Pending Authorized" if about is None or about.decided_at is None else "Declined"
-        source = entry if entry is not None else about
-        assert source is not None
-        organisation, customer = f"{owner.short_code} - {owner.name}", f"{source.phone} - JANE DOE"
-        incoming = entry is not None and entry.incoming
-        return bodies.status_parameters(
-            receipt=entry.receipt if entry is not None and status == "Completed" else None,
-            status=status,
-            amount=source.amount,
-            reason="Pay Bill Online" if incoming else _reason(about),
-            initiated=about.at if about is not None else source.at,
-            finalised=entry.at if entry is not None else about.decided_at if about is not None else None,
-            debit_party=customer if incoming else organisation,
-            credit_party=organisation if incoming else customer,
-            account="MMF Account For Customer" if incoming else "Utility Account",
-            originator_conversation_id=source.originator_conversation_id or "",
-            conversation_id=source.conversation_id or "",
-        )
+        return payment_status(owner, entry, about, customer=self.customer, business=self.public_name)
 
     def _plan(self, order: Order, at: datetime, deliveries: Sequence[Delivery]) -> list[Posting]:
         behaviour = order.behaviour
@@ -254,14 +241,14 @@ class Mpesa:
         early = Outbox()
         for delivery in deliveries:
             outbox = early if delivery.early else self._courier.outbox
-            body = self._told(order, delivery, at)
+            body = self._reports.callback(order, delivery, at)
             for _ in range(delivery.copies):
                 outbox.post(
                     at if delivery.early else at + timedelta(seconds=delivery.delay),
                     order.url,
                     body,
-                    about=f"{order.api} callback" if order.api is Api.STK_PUSH else f"{order.api} result",
-                    correlation=order.checkout_request_id or order.conversation_id,
+                    about=f"{order.api} result" if order.timeout_url else f"{order.api} callback",
+                    correlation=order.checkout_request_id or order.request_id or order.conversation_id,
                 )
         if behaviour.queue_timeout == "after":
             self._plan_notice(order, last)
@@ -269,78 +256,6 @@ class Mpesa:
             self._plan_c2b_report(order, last)
         self._courier.changed.notify_all()
         return early.take_all_postings()
-
-    def _told(self, order: Order, delivery: Delivery, at: datetime) -> bytes:
-        """The bytes of a callback about an order."""
-        if delivery.raw is not None:
-            return delivery.raw
-        code, description = order.code, order.description
-        if delivery.says is not None:
-            code, description = ENDINGS[order.api][delivery.says]
-        assert code is not None
-        amount = order.amount if delivery.amount is None else delivery.amount
-        receipt = delivery.receipt or order.receipt
-        if order.api is Api.STK_PUSH:
-            phone = f"{order.phone[:6]}***{order.phone[-3:]}" if self.rules.mask_stk_phone else int(order.phone)
-            return bodies.dumps(
-                bodies.stk_callback(
-                    merchant_request_id=order.merchant_request_id,
-                    checkout_request_id=order.checkout_request_id,
-                    code=code,
-                    description=description,
-                    paid=(amount, receipt, at, phone) if code == 0 else None,
-                )
-            )
-        parameters, item = self._result_details(order, code, amount, receipt, at)
-        real = order.api is Api.B2C or (order.api is Api.REVERSAL and code == 0)
-        return bodies.dumps(
-            bodies.result(
-                code=code,
-                description=description,
-                originator_conversation_id=order.originator_conversation_id,
-                conversation_id=order.conversation_id,
-                transaction_id=receipt if real else self.identifiers.dummy_receipt(at),
-                parameters=parameters,
-                reference_item=item,
-            )
-        )
-
-    def _result_details(
-        self, order: Order, code: int | str, amount: Decimal, receipt: str, at: datetime
-    ) -> tuple[Sequence[Mapping[str, Any]] | Mapping[str, Any] | None, Mapping[str, Any]]:
-        """Parameters and reference item of a result."""
-        owner = order.organisation
-        item: Mapping[str, Any] = {"Key": "Occasion"}
-        if order.api is Api.STATUS:
-            if occasion := checks.text(order.fields, "Occasion"):
-                item = {**item, "Value": occasion}
-        else:
-            item = bodies.internal_results_url(_RESULT_PRODUCTS[order.api])
-        if code == 8006:
-            # Captured failures for a locked password do carry parameters, each product in its own way.
-            if order.api is Api.BALANCE:
-                return bodies.locked_balance_parameters(moment=at), {"Key": "QueueTimeoutURL"}
-            if order.api is Api.B2C:
-                return {"Key": "CreditPartyName", "Value": f"{order.phone} - JANE DOE"}, item
-        if code != 0:
-            return None, item
-        balances = self.ledger.balances(owner.short_code)
-        if order.api is Api.B2C:
-            parameters = bodies.b2c_parameters(
-                amount=amount, receipt=receipt, phone=order.phone, name="JANE DOE", moment=at, balances=balances
-            )
-            return parameters, item
-        if order.api is Api.REVERSAL:
-            parameters = bodies.reversal_parameters(
-                amount=amount,
-                original=order.reference,
-                customer=f"{order.phone} - JANE DOE",
-                organisation=f"{owner.short_code} - {owner.name}",
-                moment=at,
-                balances=balances,
-            )
-            return parameters, item
-        return order.parameters, item
 
     def _plan_notice(self, order: Order, due: datetime) -> None:
         """The queue timeout notice: the request itself, sent back, or the Result that some SDKs expect instead."""
@@ -382,6 +297,27 @@ class Mpesa:
         )
         url = registration.confirmation_url
         self._courier.outbox.post(due, url, bodies.dumps(body), about="c2b confirmation", correlation=order.receipt)
+
+    def _tell_receiver(self, order: Order, at: datetime) -> None:
+        """A business that is paid by another one, and has registered its URLs, hears of it as of any payment."""
+        target, payer = order.target, order.organisation
+        registration = self.registered.get(target.short_code) if target is not None else None
+        if order.api is not Api.B2B or target is None or registration is None or target.short_code == payer.short_code:
+            return
+        body = bodies.c2b(
+            transaction_type="Organization To Organization Transfer",
+            receipt=order.receipt,
+            moment=at,
+            amount=order.amount,
+            short_code=target.short_code,
+            reference=order.reference,
+            balance=self.ledger.balances(target.short_code).utility,
+            third_party_id="",
+            msisdn=payer.short_code,
+            first_name=payer.name,
+        )
+        url = registration.confirmation_url
+        self._courier.outbox.post(at, url, bodies.dumps(body), about="c2b confirmation", correlation=order.receipt)
 
     def _c2b_body(
         self,
@@ -498,10 +434,3 @@ class Mpesa:
         if not isinstance(code, (str, int)) or isinstance(code, bool):
             return None, ""
         return str(code), checks.text(parsed, "ThirdPartyTransID")
-
-
-def _reason(order: Order | None) -> str:
-    if order is None or order.api is not Api.B2C:
-        return "Transaction Reversal via API"
-    words = {"SalaryPayment": "Salary Payment", "PromotionPayment": "Promotion Payment"}
-    return f"{words.get(checks.text(order.fields, 'CommandID'), 'Business Payment')} via API"

@@ -7,6 +7,7 @@ from decimal import Decimal
 import attrs
 
 from mpesa_core.sandbox.behaviour import QueryAnswer
+from mpesa_core.sandbox.endings import Api
 
 __all__ = ["Organisation", "Rules"]
 
@@ -22,7 +23,8 @@ class Organisation:
         passkey: for STK passwords; by default the one that Safaricom publishes for its sandbox's 174379.
         initiator_name, initiator_password: the API operator's.
         utility, working: opening balances in shillings; payments come into the utility account and payouts leave it.
-        payout_charge: M-PESA's charge for a payout, in shillings.
+        payout_charge: M-PESA's charge for a payout to a customer, in shillings.
+        business_charge: M-PESA's charge for a payment to a business, in shillings.
         external_validation: whether the registered validation URL is called (Safaricom switches it on when asked).
     """
 
@@ -35,6 +37,7 @@ class Organisation:
     utility: Decimal = Decimal(1_000_000)
     working: Decimal = Decimal(1_000_000)
     payout_charge: Decimal = Decimal(0)
+    business_charge: Decimal = Decimal(0)
     external_validation: bool = True
 
 
@@ -57,6 +60,14 @@ class Rules:
         status_echoes_originator: acknowledge a status question with the OriginatorConversationID that was asked about.
         mask_stk_phone: STK callbacks show the phone number masked, as text.
         validation_deadline: how long the answer to a C2B validation may take.
+        missing: products that the app does not have; each of their calls is refused as a captured one was.
+        tills_want_type_2: a till is paid as identifier type "2" only, as one SDK reports from production; else as "4"
+            too, as the pages have it.
+        strict_receivers: a short code that is nobody's here does not exist; else it is some other business's.
+        bonga_rate: what one Bonga point is worth.
+        bill_tries: how often a bill's payment is posted until it is acknowledged (source: "Bill Manager" page).
+        bill_retry_after: from one such try to the next.
+        mask_pulled_phone: pulled transactions show the phone number masked, as text.
     """
 
     token_lifetime: float = 3599.0
@@ -74,3 +85,10 @@ class Rules:
     status_echoes_originator: bool = False
     mask_stk_phone: bool = False
     validation_deadline: float = 8.0
+    missing: frozenset[Api] = frozenset()
+    tills_want_type_2: bool = False
+    strict_receivers: bool = False
+    bonga_rate: Decimal = Decimal("0.2")
+    bill_tries: int = 5
+    bill_retry_after: float = 60.0
+    mask_pulled_phone: bool = False
