@@ -155,15 +155,16 @@ class Refunds(Sending):
                 return
 
     def _reserved(self, payment: TransactionRecord) -> Procedure[dict[str, str]]:
-        """What is going back or is back. A sweep may call a refund unsent before its process has reserved it, so that
-        nothing frees it again: what is known to have failed does not count.
+        """What is going back or is back; what is known to have failed does not count.
+
+        A sweep may call a refund unsent before its process has reserved it, so that nothing frees it again.
         """
         counts: dict[str, str] = {}
         for refund_id, amount in payment.reserved.items():
             refund = yield from self._store.get(UUID(refund_id))
-            failed = refund is not None and refund.status == Status.FAILED and is_known(refund.status, refund.settled_by)
-            if not failed:
-                counts[refund_id] = amount
+            if refund is not None and refund.status == Status.FAILED and is_known(refund.status, refund.settled_by):
+                continue
+            counts[refund_id] = amount
         return counts
 
 
