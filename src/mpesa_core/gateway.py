@@ -24,6 +24,7 @@ from mpesa_core.daraja.answers import Accepted
 from mpesa_core.daraja.balance import AccountBalance
 from mpesa_core.daraja.c2b import RegisterUrls, RegisterUrlsAnswer
 from mpesa_core.daraja.callbacks import CallbackType
+from mpesa_core.daraja.pull import PullRegistered, RegisterPull
 from mpesa_core.errors import ConfigurationError, InvalidField, MpesaError, TransactionNotFound
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
 from mpesa_core.repository.protocol import AsyncRepository, Repository
@@ -34,6 +35,7 @@ from mpesa_core.settlement.drivers import AsyncDriver, AsyncSender, ResolveHook,
 from mpesa_core.settlement.effects import Procedure, send
 from mpesa_core.settlement.engine import Engine, Verdict
 from mpesa_core.settlement.initiation import Initiation
+from mpesa_core.settlement.pulling import PullProgress, PullReport, pull
 from mpesa_core.settlement.reconciliation import Reconciled, reconcile
 from mpesa_core.settlement.recovery import Recovered, recover
 from mpesa_core.signals import BlinkerBus, Bus, Reply
@@ -153,6 +155,18 @@ class _Desk:
         )
         answer: RegisterUrlsAnswer = yield from send(registration, self._account_name)
         return answer
+
+    def _register_pull(self, nominated_number: object, url: str | None) -> Procedure[PullRegistered]:
+        if url is None:  # nothing is known to be posted there, and what is posted to this one is kept
+            url = callback_urls(self.settings, CallbackType.C2B_CONFIRMATION, self._fixed_token("c2b"))
+        answer: PullRegistered = yield from send(
+            RegisterPull(nominated_number=nominated_number, callback_url=url), self._account_name
+        )
+        return answer
+
+    def _pull(self, repository: object, start: datetime, end: datetime | None, **options: Any) -> Procedure[PullReport]:
+        scans = callable(getattr(repository, "settled_between", None))
+        return pull(self.engine, self._account_name, start, end, scans=scans, **options)
 
     def _fixed_token(self, product: str) -> str | None:
         """The token of URLs that no transaction owns; only where tokens are signed: any other would prove nothing."""
@@ -562,6 +576,46 @@ class Gateway(_Desk):
         """
         return self._run(self._register_urls(response_type, version))
 
+    def register_pull(self, *, nominated_number: object, callback_url: str | None = None) -> PullRegistered:
+        """Register the account's short code for pull transactions; needed once, before :meth:`pull`.
+
+        Args:
+            nominated_number: the phone number on record for the short code, in any Kenyan form.
+            callback_url: asked for by M-PESA, which does not say for what; by default that of C2B confirmations.
+
+        Raises:
+            InvalidField, ConfigurationError: before anything is sent.
+            NotSent, OutcomeUnknown, DarajaError: as any call.
+        """
+        return self._run(self._register_pull(nominated_number, callback_url))
+
+    def pull(
+        self,
+        start: datetime,
+        end: datetime | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[PullProgress], object] | None = None,
+    ) -> PullReport:
+        """Compare M-PESA's own list of the payments to the account's short code with ours, and settle what was missed.
+
+        Run it as often as you like, also several at once: each payment is settled once.
+
+        Args:
+            start: aware; at most 48 hours back, which is as far as M-PESA's list goes.
+            end: aware; None for now.
+            dry_run: compare, and record and settle nothing.
+            progress: called after each page.
+
+        Returns:
+            The report; see ``complete``.
+
+        Raises:
+            InvalidField, ConfigurationError: before anything is sent.
+            RequestRefused, TokenRefused: Daraja refused the first question.
+        """
+        return self._run(self._pull(self.repository, start, end, dry_run=dry_run, progress=progress))
+
     def get(self, transaction: Identified) -> TransactionRecord:
         """The transaction as it is now.
 
@@ -897,6 +951,21 @@ class AsyncGateway(_Desk):
     async def register_urls(self, *, response_type: str = "Completed", version: int = 2) -> RegisterUrlsAnswer:
         """See :meth:`Gateway.register_urls`."""
         return await self._driver.run(self._register_urls(response_type, version))
+
+    async def register_pull(self, *, nominated_number: object, callback_url: str | None = None) -> PullRegistered:
+        """See :meth:`Gateway.register_pull`."""
+        return await self._driver.run(self._register_pull(nominated_number, callback_url))
+
+    async def pull(
+        self,
+        start: datetime,
+        end: datetime | None = None,
+        *,
+        dry_run: bool = False,
+        progress: Callable[[PullProgress], object] | None = None,
+    ) -> PullReport:
+        """See :meth:`Gateway.pull`; ``progress`` is a plain function."""
+        return await self._driver.run(self._pull(self.repository, start, end, dry_run=dry_run, progress=progress))
 
     async def get(self, transaction: Identified) -> TransactionRecord:
         """See :meth:`Gateway.get`."""

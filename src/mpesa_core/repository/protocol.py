@@ -162,7 +162,8 @@ class SettledScan(Protocol):
 
         Args:
             short_code: the row's ``short_code``.
-            start, end: of ``confirmed_at``; both belong to the span.
+            start: of ``confirmed_at``; a payment of this very time belongs to the span.
+            end: likewise.
             limit: how many at the most.
             after: the last one of the page before. Several may have the same time: no page may leave one out.
         """
