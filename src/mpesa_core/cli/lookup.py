@@ -22,7 +22,7 @@ _FAMILIES = click.Choice([each.value for each in Family], case_sensitive=False)
 
 
 @click.command(short_help="Say what a stored callback says, as JSON.")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.File("rb", lazy=True))
 @click.option(
     "--type",
     "callback_type",

@@ -1,0 +1,71 @@
+"""The command as its tests run it: in this process, or as a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+COMMAND = [sys.executable, "-c", "from mpesa_core.cli import main; main()"]
+
+
+def environment(**given):
+    """This process's environment, without settings, with the package in its path."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MPESA_")}
+    return {**inherited, "PYTHONPATH": str(SOURCE), "COLUMNS": "80", **given}
+
+
+@pytest.fixture
+def mpesa(monkeypatch, tmp_path):
+    """Run the command in this process, in an empty folder: ``mpesa("explain", "0", MPESA_X="y")``."""
+    from click.testing import CliRunner
+
+    from mpesa_core.cli.commands import mpesa as command
+
+    for name in list(os.environ):
+        if name.startswith("MPESA_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    root, noisy = logging.getLogger(), logging.getLogger("httpx")
+    before = root.level, list(root.handlers), noisy.level
+
+    def run(*arguments, stdin=None, **environ):
+        return CliRunner().invoke(
+            command, [str(each) for each in arguments], input=stdin, env=environ, catch_exceptions=False
+        )
+
+    yield run
+    root.setLevel(before[0])
+    root.handlers[:] = before[1]
+    noisy.setLevel(before[2])
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the command as a process of its own, in an empty folder; whatever still runs at the end is killed."""
+    started = []
+
+    def begin(*arguments, **environ):
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, arguments)],
+            cwd=tmp_path,
+            env=environment(**environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
