@@ -13,10 +13,9 @@ from typing import Any, Protocol, TypeVar
 from mpesa_core.daraja.callbacks import Callback
 from mpesa_core.daraja.operation import AnyOperation
 from mpesa_core.errors import StorageBusy, StorageError
-from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.repository.protocol import AsyncRepository, Repository
-from mpesa_core.settlement.effects import Deliver, Effect, Procedure, ResolveC2B, Send, StoreCall
-from mpesa_core.settlement.lease import LeaseKeeper, renewed
+from mpesa_core.settlement.effects import Deliver, Effect, Lease, Procedure, ResolveC2B, Send, StoreCall
+from mpesa_core.settlement.lease import LeaseKeeper, lease_of, operations, renewed
 from mpesa_core.signals import Bus
 
 __all__ = ["AsyncDriver", "AsyncSender", "ResolveHook", "Sender", "SyncDriver"]
@@ -99,8 +98,8 @@ class SyncDriver:
                 return self._call(getattr(self._repository, name), arguments, keywords)
             case Send(operation=operation, account=account):
                 return self._client.send(operation, account=account)
-            case Deliver(signal=signal, arguments=arguments, transaction=row):
-                with self._keeper.keep(row):
+            case Deliver(signal=signal, arguments=arguments, transaction=row, lease=lease):
+                with self._keeper.keep(row, lease):
                     return self._bus.deliver(signal, arguments)
             case ResolveC2B(callback=callback):
                 return self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
@@ -168,8 +167,8 @@ class AsyncDriver:
                 return await self._call(name, arguments, keywords)
             case Send(operation=operation, account=account):
                 return await self._client.send(operation, account=account)
-            case Deliver(signal=signal, arguments=arguments, transaction=row):
-                async with self._kept(row):
+            case Deliver(signal=signal, arguments=arguments, transaction=row, lease=lease):
+                async with self._kept(lease_of(row, lease)):
                     return await self._bus.adeliver(signal, arguments)
             case ResolveC2B(callback=callback):
                 found = self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
@@ -185,11 +184,11 @@ class AsyncDriver:
         return await _in_its_way(method, arguments, keywords)
 
     @contextlib.asynccontextmanager
-    async def _kept(self, row: TransactionRecord | None) -> AsyncIterator[None]:
-        if row is None or row.announce_until is None:
+    async def _kept(self, lease: Lease | None) -> AsyncIterator[None]:
+        if lease is None:
             yield
             return
-        keeper = asyncio.ensure_future(self._keep(row))
+        keeper = asyncio.ensure_future(self._keep(lease))
         try:
             yield
         finally:
@@ -197,14 +196,15 @@ class AsyncDriver:
             with contextlib.suppress(asyncio.CancelledError):
                 await keeper
 
-    async def _keep(self, row: TransactionRecord) -> None:
+    async def _keep(self, lease: Lease) -> None:
+        get, change = operations(lease)
         while True:
             await asyncio.sleep(self._announce_lease / 3)
             with contextlib.suppress(StorageError):  # the next third tries again; a lost lease costs a second signal
-                fresh = await self._call("get", (row.id,), {})
-                changes = renewed(fresh, row.generation, self._clock(), self._announce_lease)
+                fresh = await self._call(get, (lease.id,), {})
+                changes = renewed(fresh, lease, self._clock(), self._announce_lease)
                 if changes is not None:
-                    await self._call("change", (fresh.id, fresh.version, changes), {})
+                    await self._call(change, (fresh.id, fresh.version, changes), {})
 
 
 async def _in_its_way(method: Callable[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:

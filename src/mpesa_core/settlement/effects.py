@@ -24,6 +24,7 @@ from mpesa_core.payments.records import (
 __all__ = [
     "Deliver",
     "Effect",
+    "Lease",
     "Procedure",
     "ResolveC2B",
     "Send",
@@ -55,6 +56,21 @@ class Send:
 
 
 @attrs.frozen
+class Lease:
+    """The announcer's lease on the row of an invoice or a subscription, for one of its signals.
+
+    Attributes:
+        kind: ``invoice`` or ``subscription``: the repository's ``get_…`` and ``change_…`` are called with it.
+        id: of the row.
+        generation: of the signal.
+    """
+
+    kind: str
+    id: UUID
+    generation: int
+
+
+@attrs.frozen
 class Deliver:
     """One signal to its receivers; nothing that they raise comes back."""
 
@@ -62,6 +78,8 @@ class Deliver:
     arguments: Mapping[str, Any] = attrs.field(repr=False)
     transaction: TransactionRecord | None = None
     """Whose lease is renewed while the receivers run, if any."""
+    lease: Lease | None = None
+    """Another row's lease that is renewed, if any."""
 
 
 @attrs.frozen

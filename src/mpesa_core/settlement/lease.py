@@ -8,22 +8,42 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from uuid import UUID
+from typing import Any
 
 from mpesa_core.errors import StorageError
 from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.repository.protocol import Repository
+from mpesa_core.settlement.effects import Lease
 
-__all__ = ["LeaseKeeper", "renewed"]
+__all__ = ["LeaseKeeper", "lease_of", "operations", "renewed"]
 
 _log = logging.getLogger("mpesa_core.settlement")
 
 
-def renewed(
-    row: TransactionRecord | None, generation: int, now: datetime, seconds: float
-) -> dict[str, datetime] | None:
-    """The change that renews a lease; None where the generation is announced, or another one is up."""
-    if row is None or row.generation != generation or row.announce_until is None:
+def lease_of(row: TransactionRecord | None, lease: Lease | None) -> Lease | None:
+    """The lease that a delivery is under: the one that it names, or that of its transaction; None where it has none."""
+    if lease is not None or row is None or row.announce_until is None:
+        return lease
+    return Lease("", row.id, row.generation)
+
+
+def operations(lease: Lease) -> tuple[str, str]:
+    """The repository's operations that read and change the lease's row."""
+    return (f"get_{lease.kind}", f"change_{lease.kind}") if lease.kind else ("get", "change")
+
+
+def renewed(row: Any, lease: Lease, now: datetime, seconds: float) -> dict[str, datetime] | None:
+    """The change that renews a lease; None where the generation is announced, or another one is up.
+
+    Args:
+        row: a transaction, or an invoice or subscription, which may have several signals to announce at a time.
+        lease: what is being announced.
+        now: the time.
+        seconds: how long the lease is.
+    """
+    if row is None or row.announce_until is None:
+        return None
+    if str(lease.generation) not in row.unannounced if lease.kind else row.generation != lease.generation:
         return None
     return {"announce_until": now + timedelta(seconds=seconds)}
 
@@ -42,19 +62,20 @@ class LeaseKeeper:
         self._clock = clock
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._kept: dict[object, tuple[UUID, int]] = {}
+        self._kept: dict[object, Lease] = {}
         self._pid: int | None = None
         self._wake = threading.Event()
 
     @contextmanager
-    def keep(self, row: TransactionRecord | None) -> Iterator[None]:
+    def keep(self, row: TransactionRecord | None, lease: Lease | None = None) -> Iterator[None]:
         """Keep the lease of a row that is being announced."""
-        if row is None or row.announce_until is None:
+        kept = lease_of(row, lease)
+        if kept is None:
             yield
             return
         key = object()
         with self._lock:
-            self._kept[key] = (row.id, row.generation)
+            self._kept[key] = kept
             if self._pid != os.getpid():  # threads do not survive a fork
                 self._pid = os.getpid()
                 threading.Thread(target=self._run, name="mpesa-lease", daemon=True).start()
@@ -71,14 +92,16 @@ class LeaseKeeper:
             with self._lock:
                 kept = dict(self._kept)
             for key in seen & kept.keys():  # it has been running for a whole interval
-                self._renew(*kept[key])
+                self._renew(kept[key])
             seen = set(kept)
 
-    def _renew(self, transaction_id: UUID, generation: int) -> None:
+    def _renew(self, lease: Lease) -> None:
+        get, change = (getattr(self._repository, name) for name in operations(lease))
         try:
-            row = self._repository.get(transaction_id)
-            changes = renewed(row, generation, self._clock(), self._seconds)
-            if row is not None and changes is not None:
-                self._repository.change(row.id, row.version, changes)
+            row = get(lease.id)
+            changes = renewed(row, lease, self._clock(), self._seconds)
+            if changes is not None:
+                change(row.id, row.version, changes)
         except StorageError as error:
-            _log.warning("The announcer's lease of transaction %s could not be renewed: %s", transaction_id, error)
+            kind = lease.kind or "transaction"
+            _log.warning("The announcer's lease of %s %s could not be renewed: %s", kind, lease.id, error)
