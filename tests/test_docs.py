@@ -191,7 +191,9 @@ def test_programs_print_what_the_page_says(page, tmp_path):
         ports["8070"] = server.base_url.rpartition(":")[2]
         for block in blocks(page):
             if block.mark == "file":
-                text = re.sub(r"(?<=127\.0\.0\.1[:\"], )\b8000\b|(?<=127\.0\.0\.1:)(?:8000|8070)\b", _port(ports), block.text)
+                text = re.sub(
+                    r"(?<=127\.0\.0\.1[:\"], )\b8000\b|(?<=127\.0\.0\.1:)(?:8000|8070)\b", _port(ports), block.text
+                )
                 (tmp_path / block.words).write_text(text, "utf-8")
             elif block.mark == "run":
                 expected = block.text.splitlines()
@@ -403,7 +405,8 @@ def _state(status, known):
 def test_machine_table():
     """The table of transitions in the reference is the machine's."""
     expected = {
-        _state(status, known): {_state(*target) for target in targets} for (status, known), targets in TRANSITIONS.items()
+        _state(status, known): {_state(*target) for target in targets}
+        for (status, known), targets in TRANSITIONS.items()
     }
     said = {row[0]: set(filter(None, row[1].split("; "))) for row in rows("reference/statuses.md", "from")}
     assert expected == said
@@ -446,9 +449,7 @@ def test_gateway_tables():
         ]
         assert arguments == ", ".join(map(_told, parameters)), name
     argument_names = list(inspect.signature(Gateway.__init__).parameters)[1:]
-    assert argument_names == [
-        name for row in rows("reference/gateway.md", "argument") for name in codes(row[0])
-    ]
+    assert argument_names == [name for row in rows("reference/gateway.md", "argument") for name in codes(row[0])]
 
 
 def _sorted_kind(parameter):
@@ -469,7 +470,7 @@ def test_async_gateway():
     """The reference names what the asynchronous gateway has not."""
     text = (ROOT / "docs/reference/gateway.md").read_text("utf-8")
     sentence = re.search(r"except that it has no (.+?)\.", text, re.DOTALL)[1]
-    missing = {name for name in codes(sentence)} - {"runner"}
+    missing = set(codes(sentence)) - {"runner"}
     assert (_public(Gateway) - _public(AsyncGateway)) - {"validate_c2b"} == missing
 
 
@@ -487,7 +488,9 @@ def test_callback_tables():
             said[kind] = set(re.findall(r"`(\w+)`", row[2].split("those of")[0])) | (
                 set(re.findall(r"`([a-z]\w+)`", row[2])) if "those of" in row[2] else set()
             )
-    every = {kind for kind in vars(callbacks).values() if inspect.isclass(kind) and issubclass(kind, callbacks.Callback)}
+    every = {
+        kind for kind in vars(callbacks).values() if inspect.isclass(kind) and issubclass(kind, callbacks.Callback)
+    }
     assert every - {callbacks.Callback} == set(said)
     results = {field.name for field in attrs.fields(callbacks.ResultCallback)}
     for kind, names in said.items():
@@ -505,9 +508,7 @@ def test_code_words():
 
 def test_operations_table():
     """Every operation of the wire layer is in the reference, with its module."""
-    said = {
-        tuple(pair.rsplit(".", 1)) for row in rows("reference/operations.md", "API") for pair in codes(row[1])
-    }
+    said = {tuple(pair.rsplit(".", 1)) for row in rows("reference/operations.md", "API") for pair in codes(row[1])}
     every = set()
     for path in sorted((ROOT / "src/mpesa_core/daraja").glob("*.py")):
         module = __import__(f"mpesa_core.daraja.{path.stem}", fromlist=["*"])
