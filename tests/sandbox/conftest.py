@@ -183,6 +183,112 @@ class World:
         }
         return self.call("/mpesa/accountbalance/v1/query", self._changed(fields, changes))
 
+    def identity_payout(self, **changes):
+        fields = {"OriginatorConversationID": "id-1", "IDType": "01", "IDNumber": "12345678"}
+        return self.call("/mpesa/b2cvalidate/v2/paymentrequest", self.payout_fields(**{**fields, **changes}))
+
+    def pochi(self, **changes):
+        fields = {"OriginatorConversationID": "pochi-1", "CommandID": "BusinessPayToPochi", "Occassion": "Gift"}
+        return self.call("/mpesa/b2pochi/v1/paymentrequest", self.payout_fields(**{**fields, **changes}))
+
+    def pay_business(self, path="paymentrequest", **changes):
+        fields = {
+            **self._result_fields("b2b"),
+            "Initiator": "testapi",
+            "CommandID": "BusinessPayBill",
+            "SenderIdentifierType": "4",
+            "RecieverIdentifierType": "4",
+            "Amount": "239",
+            "PartyA": "174379",
+            "PartyB": "600000",
+            "AccountReference": "353353",
+            "Requester": "254700000000",
+        }
+        return self.call(f"/mpesa/b2b/v1/{path}", self._changed(fields, changes))
+
+    def remit(self, **changes):
+        fields = {"CommandID": "PayTaxToKRA", "PartyB": "572572", "AccountReference": "PRN1234XN", "Requester": ...}
+        return self.pay_business("remittax", **{**fields, **changes})
+
+    def prompt_business(self, **changes):
+        fields = {
+            "primaryShortCode": "000001",
+            "receiverShortCode": "174379",
+            "amount": "71",
+            "paymentRef": "paymentRef",
+            "callbackUrl": "https://shop.example/pay/express",
+            "partnerName": "Vendor",
+            "RequestRefID": "r-1",
+        }
+        return self.call("/v1/ussdpush/get-msisdn", self._changed(fields, changes))
+
+    def bills(self, name, fields, **changes):
+        """A call of Bill Manager, with an object changed or with a list as it is."""
+        body = self._changed(fields, changes) if isinstance(fields, dict) else fields
+        return self.call(f"/v1/billmanager-invoice/{name}", body)
+
+    def opt_in(self, name="optin", **changes):
+        fields = {
+            "shortcode": "174379",
+            "email": "shop@shop.example",
+            "officialContact": "0710000000",
+            "sendReminders": "1",
+            "callbackurl": "https://shop.example/pay/bills",
+        }
+        return self.bills(name, fields, **changes)
+
+    def invoice_fields(self, **changes):
+        fields = {
+            "externalReference": "E-1",
+            "billedFullName": "John Doe",
+            "billedPhoneNumber": "0722000000",
+            "billedPeriod": "August 2026",
+            "invoiceName": "School Fees",
+            "dueDate": "2026-10-12",
+            "accountReference": "A-1",
+            "amount": "800",
+            "invoiceItems": [{"itemName": "food", "amount": "700"}, {"itemName": "water", "amount": "100"}],
+        }
+        return self._changed(fields, changes)
+
+    def invoice(self, name="single-invoicing", **changes):
+        return self.bills(name, self.invoice_fields(**changes))
+
+    def standing_order(self, **changes):
+        fields = {
+            "StandingOrderName": "Rent",
+            "StartDate": "20261101",
+            "EndDate": "20271101",
+            "BusinessShortCode": "174379",
+            "TransactionType": "Standing Order Customer Pay Bill",
+            "ReceiverPartyIdentifierType": "4",
+            "Amount": "4500",
+            "PartyA": "254708374149",
+            "CallBackURL": "https://shop.example/pay/standing",
+            "AccountReference": "FLAT-1",
+            "TransactionDesc": "Rent",
+            "Frequency": "4",
+        }
+        return self.call("/standingorder/v1/createStandingOrderExternal", self._changed(fields, changes))
+
+    def register_pull(self, **changes):
+        fields = {
+            "ShortCode": "174379",
+            "RequestType": "Pull",
+            "NominatedNumber": "0722000000",
+            "CallBackURL": "https://shop.example/pay/pull",
+        }
+        return self.call("/pulltransactions/v1/register", self._changed(fields, changes))
+
+    def pull(self, **changes):
+        fields = {
+            "ShortCode": "174379",
+            "StartDate": "2026-10-05 09:50:00",
+            "EndDate": "2026-10-06 23:59:59",
+            "OffSetValue": "0",
+        }
+        return self.call("/pulltransactions/v1/query", self._changed(fields, changes))
+
     def results(self, product):
         """The Result objects that came for a product."""
         return [body["Result"] for body in self.bodies(f"{product}/result")]
