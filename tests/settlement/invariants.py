@@ -246,7 +246,9 @@ class Books:
             self.raised_by.add(callback.id)
         if row is not None:
             stored = self.world.repository.get(row.id)
-            if stored.conflicts or not self.world.people:  # else a person resolved it before it was told of
+            has_receipt = stored.mpesa_receipt_number is not None and "may belong to any of" in problem
+            # Else a person resolved it before it was told of, or the payment's own callback did.
+            if stored.conflicts or not (self.world.people or has_receipt):
                 self.conflicting[row.id] = self.world.now
                 self.check(bool(stored.conflicts), "conflict elsewhere", f"{problem} of {stored!r}")
 

@@ -20,6 +20,7 @@ from mpesa_core.payments.machine import OPEN, Source, check_transition, is_known
 from mpesa_core.payments.records import Status, TransactionRecord
 
 __all__ = [
+    "SEVERAL",
     "AskNow",
     "Conflict",
     "Decision",
@@ -144,6 +145,8 @@ _STATUS_OF: Final[Mapping[Outcome, Status]] = {
     Outcome.CANCELLED: Status.FAILED,
     Outcome.EXPIRED: Status.TIMEOUT,
 }
+SEVERAL: Final = "several:"
+"""How the fingerprint of a confirmation begins that may belong to several payments; its receipt follows."""
 _OUR_OWN: Final = (Source.DEADLINE, Source.UNSENT, Source.REFUSAL)
 """What no callback says."""
 _IDENTIFIERS: Final = (
@@ -202,7 +205,7 @@ def _judge(row: TransactionRecord, evidence: Evidence, now: datetime, on_queue_t
         if not known:
             return _settle(row, evidence, target, now)
         if row.mpesa_receipt_number is None and evidence.receipt:
-            return Enrich(_proof(row, evidence, now))
+            return Enrich({**_proof(row, evidence, now), **_no_candidate(row)})
         return Duplicate()
     weak = evidence.source in (Source.QUERY, Source.DEADLINE, Source.NOTICE)
     if row.status in (Status.SUCCESS, Status.REVERSED):
@@ -246,6 +249,12 @@ def _proof(row: TransactionRecord, evidence: Evidence, now: datetime) -> dict[st
         "raw_callback_payload": evidence.raw,
         **_identifiers(row, evidence),
     }
+
+
+def _no_candidate(row: TransactionRecord) -> dict[str, Any]:
+    """With a receipt it is no longer one of several payments that a confirmation may belong to."""
+    left = {said: entry for said, entry in row.conflicts.items() if not said.startswith(SEVERAL)}
+    return {"conflicts": left} if len(left) < len(row.conflicts) else {}
 
 
 def _identifiers(row: TransactionRecord, evidence: Evidence) -> dict[str, Any]:

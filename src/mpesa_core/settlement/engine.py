@@ -32,6 +32,7 @@ from mpesa_core.outline import outline
 from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, match, plausible
 from mpesa_core.payments.announcements import announcements
 from mpesa_core.payments.decide import (
+    SEVERAL,
     AskNow,
     Conflict,
     Decision,
@@ -460,6 +461,7 @@ class Engine:
                 if (yield from self.store.change(row.id, row.version, {"conflicts": left})) is not None:
                     break
                 row = yield from self.store.get(row.id)
+
     def held_by_receipt(self, evidence: Evidence) -> Procedure[Sequence[TransactionRecord]]:
         """Every payment that a confirmation of several can hold; one may have its receipt by now."""
         if not evidence.short_code or not evidence.receipt or evidence.amount is None:
@@ -677,7 +679,7 @@ class Engine:
 
 def _several(evidence: Evidence) -> str:
     """The fingerprint of a confirmation that may belong to several payments."""
-    return f"several:{evidence.receipt}"
+    return f"{SEVERAL}{evidence.receipt}"
 
 
 def _held_by(callback: CallbackRecord, row: TransactionRecord, evidence: Evidence) -> bool:
