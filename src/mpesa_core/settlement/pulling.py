@@ -212,6 +212,7 @@ class _Pull:
         self._empty = empty
         self._short_code = empty.short_code
         self._progress = progress
+        self._furthest = empty.start
         self._taken: set[str] = set()
         self._listed: set[str] = set()
         self._found = self._unreadable = 0
@@ -310,7 +311,8 @@ class _Pull:
 
     def _tell(self, until: datetime) -> None:
         if self._progress is not None:
-            done = (until - self._empty.start) / (self._empty.end - self._empty.start)
+            self._furthest = max(self._furthest, until)  # slices overlap, and a bar does not go back
+            done = (self._furthest - self._empty.start) / (self._empty.end - self._empty.start)
             self._progress(PullProgress(done=done, rows=len(self._taken), missing=len(self._missing)))
 
     # -- one payment of the list -------------------------------------------------------------------------------------
