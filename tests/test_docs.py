@@ -19,11 +19,15 @@ import subprocess
 import sys
 import threading
 import tomllib
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from uuid import uuid4
 
 import attrs
 import pytest
 
+import mpesa_core
 from mpesa_core import AsyncGateway, Gateway, Outcome, Settings, errors
 from mpesa_core.daraja import callbacks
 from mpesa_core.daraja.codes import Family, Turn
@@ -150,7 +154,7 @@ def _run(command, folder, expected):
     else:
         start = ["-u", program]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MPESA_")}
-    environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), environ.get("PYTHONPATH")]))
+    environ["PYTHONPATH"] = str(Path(mpesa_core.__file__).parents[1])  # the one that is tested, wherever it is
     process = subprocess.Popen(
         [sys.executable, *start, *arguments],
         cwd=folder,
@@ -344,10 +348,8 @@ def test_setting_types_and_account_fields():
 
 
 def _transaction(kind, status, **more):
-    now = __import__("datetime").datetime(2026, 1, 1, tzinfo=__import__("datetime").UTC)
-    return Transaction(
-        id=__import__("uuid").uuid4(), transaction_type=kind, status=status, initiated_at=now, generation=1, **more
-    )
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    return Transaction(id=uuid4(), transaction_type=kind, status=status, initiated_at=start, generation=1, **more)
 
 
 def test_signals_table():
@@ -511,7 +513,7 @@ def test_operations_table():
     said = {tuple(pair.rsplit(".", 1)) for row in rows("reference/operations.md", "API") for pair in codes(row[1])}
     every = set()
     for path in sorted((ROOT / "src/mpesa_core/daraja").glob("*.py")):
-        module = __import__(f"mpesa_core.daraja.{path.stem}", fromlist=["*"])
+        module = import_module(f"mpesa_core.daraja.{path.stem}")
         for name in getattr(module, "__all__", ()):
             kind = getattr(module, name)
             if inspect.isclass(kind) and hasattr(kind, "build") and attrs.has(kind):
