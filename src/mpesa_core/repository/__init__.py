@@ -8,18 +8,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpesa_core.repository.memory import MemoryRepository
-from mpesa_core.repository.protocol import AsyncRepository, AsyncSettledScan, Repository, SettledScan
+from mpesa_core.repository.protocol import (
+    AsyncInvoiceRepository,
+    AsyncRepository,
+    AsyncSettledScan,
+    AsyncSubscriptionRepository,
+    InvoiceRepository,
+    Repository,
+    SettledScan,
+    SubscriptionRepository,
+)
 
 if TYPE_CHECKING:
     from mpesa_core.repository.sqlite import SqliteRepository
 
 __all__ = [
+    "AsyncInvoiceRepository",
     "AsyncRepository",
     "AsyncSettledScan",
+    "AsyncSubscriptionRepository",
+    "InvoiceRepository",
     "MemoryRepository",
     "Repository",
     "SettledScan",
     "SqliteRepository",
+    "SubscriptionRepository",
 ]
 
 

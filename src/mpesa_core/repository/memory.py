@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from heapq import nsmallest
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
 
-from mpesa_core.errors import DuplicateKey, InvalidField
+from mpesa_core.errors import DuplicateKey
 from mpesa_core.payments.records import (
     UNIQUE_KEYS,
     CallbackDraft,
@@ -26,21 +26,21 @@ from mpesa_core.payments.records import (
     TransactionDraft,
     TransactionType,
 )
+from mpesa_core.repository.frozen import kept
+from mpesa_core.repository.memory_dues import MemoryDues
 from mpesa_core.repository.rows import (
     CALLBACK,
     CALLBACK_CHANGES,
     TRANSACTION,
     TRANSACTION_CHANGES,
-    Kind,
     check_names,
-    plain,
     receipt_pair,
 )
 
 __all__ = ["MemoryRepository"]
 
 
-class MemoryRepository:
+class MemoryRepository(MemoryDues):
     """Transactions and callbacks in dictionaries behind one lock; safe to share between threads.
 
     Rows are frozen: the mappings and lists in them refuse to be changed (copy them with ``dict(...)``), so reading
@@ -51,6 +51,7 @@ class MemoryRepository:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.Lock()
         self._order: dict[UUID, int] = {}
         self._callbacks: dict[UUID, CallbackRow] = {}
@@ -73,7 +74,7 @@ class MemoryRepository:
 
     def add_callback(self, draft: CallbackDraft) -> UUID:
         """Record a callback. The same id again changes nothing and returns the id."""
-        row = CallbackRow(**_kept({name: getattr(draft, name) for name in _CALLBACK_DRAFT}, CALLBACK))
+        row = CallbackRow(**kept({name: getattr(draft, name) for name in _CALLBACK_DRAFT}, CALLBACK))
         with self._lock:
             if row.id not in self._callbacks:
                 self._order[row.id] = len(self._order)
@@ -89,12 +90,12 @@ class MemoryRepository:
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
         check_names(changes, CALLBACK_CHANGES)
-        kept = _kept(changes, CALLBACK)
+        new = kept(changes, CALLBACK)
         with self._lock:
             row = self._callbacks.get(callback_id)
             if row is None or row.next_attempt_at != expected_next_attempt:
                 return False
-            self._put_callback(attrs.evolve(row, **kept))
+            self._put_callback(attrs.evolve(row, **new))
             return True
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRow]:
@@ -131,7 +132,7 @@ class MemoryRepository:
         Raises:
             DuplicateKey: a unique key or the id is taken; nothing is changed.
         """
-        row = Transaction(**_kept({name: getattr(draft, name) for name in _TRANSACTION_DRAFT}, TRANSACTION))
+        row = Transaction(**kept({name: getattr(draft, name) for name in _TRANSACTION_DRAFT}, TRANSACTION))
         with self._lock:
             self._refuse_duplicates(row)
             if row.id in self._transactions:
@@ -162,12 +163,12 @@ class MemoryRepository:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
         check_names(changes, TRANSACTION_CHANGES)
-        kept = _kept(changes, TRANSACTION)
+        new = kept(changes, TRANSACTION)
         with self._lock:
             row = self._transactions.get(transaction_id)
             if row is None or row.version != version:
                 return None
-            changed = attrs.evolve(row, **kept, version=version + 1)
+            changed = attrs.evolve(row, **new, version=version + 1)
             self._refuse_duplicates(changed)
             self._put(changed, row)
             return changed
@@ -298,60 +299,3 @@ def _key_value(row: Transaction, key: Key) -> Any:
     if key is Key.RECEIPT:
         return (row.short_code, row.mpesa_receipt_number) if row.mpesa_receipt_number is not None else None
     return getattr(row, key)
-
-
-def _kept(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    kept = {}
-    for name, value in values.items():
-        kind = kinds[name]
-        kept[name] = plain(name, kind, value) if kind is not Kind.JSON else _frozen_json(name, plain(name, kind, value))
-    return kept
-
-
-def _frozen_json(name: str, value: Any) -> Any:
-    try:
-        return _frozen(value)
-    except (TypeError, RecursionError) as error:
-        if name in ("raw_body", "raw_callback_payload"):  # best effort: the bytes hold all of it
-            return None
-        raise InvalidField(name, type(value), expected="what JSON can hold", remedy=str(error)) from None
-
-
-def _frozen(value: Any) -> Any:
-    if value is None or isinstance(value, (str, bool, int, _FrozenDict, _FrozenList)):
-        return value
-    if isinstance(value, Mapping):
-        return _FrozenDict({str(name): _frozen(item) for name, item in value.items()})
-    if isinstance(value, (list, tuple)):
-        return _FrozenList([_frozen(item) for item in value])
-    if isinstance(value, float):
-        value = Decimal(repr(value))
-    if isinstance(value, Decimal) and value.is_finite():
-        return value
-    raise TypeError(f"Found {type(value).__name__}; write text, a number, True, False, None, a list or a mapping.")
-
-
-def _refuse(self: Any, *_: Any, **__: Any) -> NoReturn:  # noqa: ARG001 - it becomes a method
-    raise TypeError("A row is a snapshot and is not changed in place: copy it with dict(...) or list(...) first.")
-
-
-class _FrozenDict(dict[str, Any]):
-    """A dict inside a row: equal to a plain one, and never changed."""
-
-    __slots__ = ()
-    __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
-
-    def __reduce__(self) -> tuple[Any, ...]:  # copies and pickles are plain
-        return dict, (dict(self),)
-
-
-class _FrozenList(list[Any]):
-    """A list inside a row: equal to a plain one, and never changed."""
-
-    __slots__ = ()
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = insert = pop = remove = reverse = (
-        sort
-    ) = _refuse
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return list, (list(self),)

@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
+from mpesa_core.payments.invoices import InvoiceDraft, InvoiceRecord
 from mpesa_core.payments.records import (
     CallbackDraft,
     CallbackRecord,
@@ -25,8 +26,19 @@ from mpesa_core.payments.records import (
     TransactionDraft,
     TransactionRecord,
 )
+from mpesa_core.payments.subscriptions import SubscriptionDraft, SubscriptionKey, SubscriptionRecord
 
-__all__ = ["AsyncRepository", "AsyncSettledScan", "Repository", "SettledScan"]
+__all__ = [
+    "AsyncInvoiceRepository",
+    "AsyncRepository",
+    "AsyncSettledScan",
+    "AsyncSubscriptionRepository",
+    "InvoiceRepository",
+    "Repository",
+    "SettledScan",
+    "SubscriptionRepository",
+    "missing_operations",
+]
 
 
 class Repository(Protocol):
@@ -176,3 +188,147 @@ class AsyncSettledScan(Protocol):
     def settled_between(
         self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None
     ) -> Awaitable[Sequence[TransactionRecord]]: ...
+
+
+class InvoiceRepository(Protocol):
+    """What a store needs besides to keep invoices (Bill Manager). It may leave all of it out."""
+
+    def add_invoice(self, draft: InvoiceDraft) -> InvoiceRecord:
+        """Record an invoice, with version 1.
+
+        Raises:
+            DuplicateKey: the ``external_reference`` is taken in its short code, or the ``id``; nothing is changed.
+        """
+        ...
+
+    def get_invoice(self, invoice_id: UUID) -> InvoiceRecord | None:
+        """The invoice, or None."""
+        ...
+
+    def find_invoice(self, short_code: str, external_reference: str) -> InvoiceRecord | None:
+        """The invoice of a short code with that reference of the host's, or None."""
+        ...
+
+    def payable_invoices(
+        self, short_code: str, account_reference: str, statuses: Sequence[str]
+    ) -> Sequence[InvoiceRecord]:
+        """The invoices of a short code that are paid to that reference and have one of the statuses, oldest first.
+
+        Args:
+            short_code: the row's ``short_code``.
+            account_reference: the row's, compared exactly.
+            statuses: of the row's ``status``.
+        """
+        ...
+
+    def change_invoice(self, invoice_id: UUID, version: int, changes: Mapping[str, Any]) -> InvoiceRecord | None:
+        """Apply the changes and raise the version, if it is still the one given; else None.
+
+        Args:
+            invoice_id: whose.
+            version: what the caller read.
+            changes: fields of :class:`~mpesa_core.payments.invoices.InvoiceRow`; never ``id`` or ``version``.
+
+        Raises:
+            DuplicateKey: a reference in the changes is taken by another invoice; nothing is changed.
+        """
+        ...
+
+    def due_invoices(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[InvoiceRecord]:
+        """The invoices of one sweep that are due at ``now``, in the order of the time that makes them due.
+
+        Args:
+            sweep: ``UNANNOUNCED`` (by ``announce_until``) or ``TO_ASK`` (by ``next_check_at``).
+            now: the time.
+            limit: how many at the most.
+        """
+        ...
+
+
+class SubscriptionRepository(Protocol):
+    """What a store needs besides to keep subscriptions (M-PESA Ratiba). It may leave all of it out."""
+
+    def add_subscription(self, draft: SubscriptionDraft) -> SubscriptionRecord:
+        """Record a subscription, with version 1.
+
+        Raises:
+            DuplicateKey: the ``idempotency_key``, ``callback_token``, ``request_id`` or ``id`` is taken; nothing is
+                changed.
+        """
+        ...
+
+    def get_subscription(self, subscription_id: UUID) -> SubscriptionRecord | None:
+        """The subscription, or None."""
+        ...
+
+    def find_subscription(self, key: SubscriptionKey, value: str) -> SubscriptionRecord | None:
+        """The subscription with that key, or None (the oldest, where several have it)."""
+        ...
+
+    def charging_subscriptions(
+        self, short_code: str, amount: Decimal, account_reference: str
+    ) -> Sequence[SubscriptionRecord]:
+        """The subscriptions of a short code that pay that amount to that reference, of any status, oldest first.
+
+        Args:
+            short_code: the row's ``short_code``.
+            amount: equal in value; ``10`` is ``10.00``.
+            account_reference: the row's, compared exactly.
+        """
+        ...
+
+    def change_subscription(
+        self, subscription_id: UUID, version: int, changes: Mapping[str, Any]
+    ) -> SubscriptionRecord | None:
+        """Apply the changes and raise the version, if it is still the one given; else None.
+
+        Args:
+            subscription_id: whose.
+            version: what the caller read.
+            changes: fields of :class:`~mpesa_core.payments.subscriptions.SubscriptionRow`; never ``id`` or ``version``.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another subscription; nothing is changed.
+        """
+        ...
+
+    def due_subscriptions(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[SubscriptionRecord]:
+        """The subscriptions of one sweep that are due at ``now``; as :meth:`InvoiceRepository.due_invoices`."""
+        ...
+
+
+class AsyncInvoiceRepository(Protocol):
+    """The same operations as coroutines. See :class:`InvoiceRepository`."""
+
+    def add_invoice(self, draft: InvoiceDraft) -> Awaitable[InvoiceRecord]: ...
+    def get_invoice(self, invoice_id: UUID) -> Awaitable[InvoiceRecord | None]: ...
+    def find_invoice(self, short_code: str, external_reference: str) -> Awaitable[InvoiceRecord | None]: ...
+    def payable_invoices(
+        self, short_code: str, account_reference: str, statuses: Sequence[str]
+    ) -> Awaitable[Sequence[InvoiceRecord]]: ...
+    def change_invoice(
+        self, invoice_id: UUID, version: int, changes: Mapping[str, Any]
+    ) -> Awaitable[InvoiceRecord | None]: ...
+    def due_invoices(self, sweep: Sweep, now: datetime, limit: int) -> Awaitable[Sequence[InvoiceRecord]]: ...
+
+
+class AsyncSubscriptionRepository(Protocol):
+    """The same operations as coroutines. See :class:`SubscriptionRepository`."""
+
+    def add_subscription(self, draft: SubscriptionDraft) -> Awaitable[SubscriptionRecord]: ...
+    def get_subscription(self, subscription_id: UUID) -> Awaitable[SubscriptionRecord | None]: ...
+    def find_subscription(self, key: SubscriptionKey, value: str) -> Awaitable[SubscriptionRecord | None]: ...
+    def charging_subscriptions(
+        self, short_code: str, amount: Decimal, account_reference: str
+    ) -> Awaitable[Sequence[SubscriptionRecord]]: ...
+    def change_subscription(
+        self, subscription_id: UUID, version: int, changes: Mapping[str, Any]
+    ) -> Awaitable[SubscriptionRecord | None]: ...
+    def due_subscriptions(self, sweep: Sweep, now: datetime, limit: int) -> Awaitable[Sequence[SubscriptionRecord]]: ...
+
+
+def missing_operations(repository: object, protocol: type) -> tuple[str, ...]:
+    """The operations of an optional protocol that a repository does not have; none where it offers all of it."""
+    return tuple(
+        name for name in vars(protocol) if not name.startswith("_") and not callable(getattr(repository, name, None))
+    )

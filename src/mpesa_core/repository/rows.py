@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, auto
 from types import MappingProxyType
@@ -19,11 +19,15 @@ import attrs
 
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.errors import InvalidField
+from mpesa_core.payments.invoices import InvoiceRow
 from mpesa_core.payments.records import CallbackRow, Disposition, Key, Status, Transaction, TransactionType
+from mpesa_core.payments.subscriptions import SubscriptionRow
 
 __all__ = [
     "CALLBACK",
     "CALLBACK_CHANGES",
+    "INVOICE",
+    "SUBSCRIPTION",
     "TRANSACTION",
     "TRANSACTION_CHANGES",
     "Kind",
@@ -43,6 +47,8 @@ class Kind(Enum):
     """Text of any length and any characters."""
     TIME = auto()
     """An aware datetime, kept in UTC to the microsecond."""
+    DAY = auto()
+    """A date, without a time."""
     MONEY = auto()
     """Shillings, a finite Decimal."""
     COUNT = auto()
@@ -77,6 +83,11 @@ _SPECIAL: Final = {
     "headers": Kind.JSON,
     "raw_bytes": Kind.BYTES,
     "announce_until": Kind.TIME,
+    "payments": Kind.JSON,
+    "unacknowledged": Kind.JSON,
+    "unannounced": Kind.JSON,
+    "start_on": Kind.DAY,
+    "end_on": Kind.DAY,
 }
 
 
@@ -89,6 +100,14 @@ TRANSACTION: Final[Mapping[str, Kind]] = MappingProxyType({f.name: _kind(f.name)
 
 CALLBACK: Final[Mapping[str, Kind]] = MappingProxyType({f.name: _kind(f.name) for f in attrs.fields(CallbackRow)})
 """Every field of a callback, in the order of the class."""
+
+INVOICE: Final[Mapping[str, Kind]] = MappingProxyType({f.name: _kind(f.name) for f in attrs.fields(InvoiceRow)})
+"""Every field of an invoice, in the order of the class."""
+
+SUBSCRIPTION: Final[Mapping[str, Kind]] = MappingProxyType(
+    {f.name: _kind(f.name) for f in attrs.fields(SubscriptionRow)}
+)
+"""Every field of a subscription, in the order of the class."""
 
 TRANSACTION_CHANGES: Final = frozenset(TRANSACTION) - {"id", "version"}
 """What ``change`` may change."""
@@ -108,7 +127,10 @@ CALLBACK_CHANGES: Final = frozenset(
 """What ``change_callback`` may change."""
 
 _OPTIONAL: Final = frozenset(
-    field.name for cls in (Transaction, CallbackRow) for field in attrs.fields(cls) if field.default is None
+    field.name
+    for cls in (Transaction, CallbackRow, InvoiceRow, SubscriptionRow)
+    for field in attrs.fields(cls)
+    if field.default is None
 )
 _MEMBERS: Final[Mapping[str, type[Enum]]] = {
     "status": Status,
@@ -195,6 +217,12 @@ def _time(_name: str, value: Any) -> datetime:
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
+def _day(_name: str, value: Any) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    raise _WrongError
+
+
 def _money(_name: str, value: Any) -> Decimal:
     if isinstance(value, Decimal) and value.is_finite():
         return value
@@ -219,6 +247,7 @@ _PLAIN: Final[Mapping[Kind, Callable[[str, Any], Any]]] = {
     Kind.IDENTIFIER: _of_type(UUID),
     Kind.TEXT: _text,
     Kind.TIME: _time,
+    Kind.DAY: _day,
     Kind.MONEY: _money,
     Kind.COUNT: _number,
     Kind.CODE: _number,
@@ -230,6 +259,7 @@ _EXPECTED: Final[Mapping[Kind, str]] = {
     Kind.IDENTIFIER: "a UUID",
     Kind.TEXT: "text",
     Kind.TIME: "an aware datetime",
+    Kind.DAY: "a date",
     Kind.MONEY: "a finite Decimal",
     Kind.COUNT: "an int",
     Kind.CODE: "an int",

@@ -14,8 +14,6 @@ of failing. How it is stored:
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
 import sqlite3
 import threading
@@ -23,8 +21,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from decimal import Context, Decimal
-from json.encoder import encode_basestring_ascii
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 from uuid import UUID
@@ -36,7 +33,7 @@ try:
 except ImportError:  # a Python built without it; see _Handle.__del__
     ctypes = None  # type: ignore[assignment]
 
-from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField, StorageBusy, StorageUnavailable
+from mpesa_core.errors import ConfigurationError, DuplicateKey, StorageBusy, StorageUnavailable
 from mpesa_core.payments.records import (
     UNIQUE_KEYS,
     CallbackDraft,
@@ -46,6 +43,7 @@ from mpesa_core.payments.records import (
     Transaction,
     TransactionDraft,
 )
+from mpesa_core.repository.columns import money_in, read_fields, stored, text_in, text_out, time_text
 from mpesa_core.repository.rows import (
     CALLBACK,
     CALLBACK_CHANGES,
@@ -53,10 +51,10 @@ from mpesa_core.repository.rows import (
     TRANSACTION_CHANGES,
     Kind,
     check_names,
-    member,
     plain,
     receipt_pair,
 )
+from mpesa_core.repository.sqlite_dues import DUES_SCHEMA, SqliteDues
 
 __all__ = ["MIGRATIONS", "SqliteRepository"]
 
@@ -154,6 +152,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE INDEX mpesa_proved ON mpesa_transactions (short_code, confirmed_at)
             WHERE mpesa_receipt_number IS NOT NULL""",
     ),
+    DUES_SCHEMA,
 )
 """The steps from one schema version to the next, from an empty file on; a step that was released never changes."""
 
@@ -172,7 +171,7 @@ _CANDIDATES: Final = (
 _PROVED: Final = "mpesa_receipt_number IS NOT NULL AND short_code = ? AND confirmed_at BETWEEN ? AND ?"
 
 
-class SqliteRepository:
+class SqliteRepository(SqliteDues):
     """Transactions and callbacks in one SQLite file.
 
     Any number of threads and processes may share the file, on one machine. Each thread of each process has a connection
@@ -247,7 +246,7 @@ class SqliteRepository:
 
     def add_callback(self, draft: CallbackDraft) -> UUID:
         """Record a callback; on the disk when it returns. The same id again changes nothing and returns the id."""
-        values = _stored({name: getattr(draft, name) for name in _CALLBACK_DRAFT}, CALLBACK)
+        values = stored({name: getattr(draft, name) for name in _CALLBACK_DRAFT}, CALLBACK)
         self._write(_ADD_CALLBACK, list(values.values()))
         return draft.id
 
@@ -260,15 +259,15 @@ class SqliteRepository:
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
         check_names(changes, CALLBACK_CHANGES)
-        values = _stored(changes, CALLBACK)
-        expected = None if expected_next_attempt is None else _time_text("expected_next_attempt", expected_next_attempt)
+        values = stored(changes, CALLBACK)
+        expected = None if expected_next_attempt is None else time_text("expected_next_attempt", expected_next_attempt)
         assignments = ", ".join(f"{name} = ?" for name in values) or "id = id"
         sql = f"UPDATE mpesa_callbacks SET {assignments} WHERE id = ? AND next_attempt_at IS ? RETURNING seq"  # noqa: S608 - names were checked
         return bool(self._write(sql, [*values.values(), str(callback_id), expected]))
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRow]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
-        return self._callbacks(_DUE_CALLBACKS, [_time_text("now", now), max(limit, 0)])
+        return self._callbacks(_DUE_CALLBACKS, [time_text("now", now), max(limit, 0)])
 
     def open_callbacks(self, *, token: str | None = None, correlation_ids: Sequence[str] = ()) -> Sequence[CallbackRow]:
         """The callbacks that are not closed and have that token, or one of those correlation ids, oldest first."""
@@ -276,10 +275,10 @@ class SqliteRepository:
         parameters: list[Any] = []
         if token is not None:
             found.append(f"{_OPEN} AND token = ?")
-            parameters.append(_text_in(token))
+            parameters.append(text_in(token))
         if correlation_ids:
             found.append(f"{_OPEN} AND correlation_id IN ({', '.join('?' * len(correlation_ids))})")
-            parameters += map(_text_in, correlation_ids)
+            parameters += map(text_in, correlation_ids)
         if not found:
             return []
         # A union, because for an OR SQLite would rather go through all that is open.
@@ -303,7 +302,7 @@ class SqliteRepository:
             DuplicateKey: a unique key or the id is taken; nothing is changed.
         """
         drafted = {name: getattr(draft, name) for name in _TRANSACTION_DRAFT}
-        (row,) = self._write(_ADD, list(_stored(drafted, TRANSACTION).values()), draft.id, drafted)
+        (row,) = self._write(_ADD, list(stored(drafted, TRANSACTION).values()), draft.id, drafted)
         return _transaction(row)
 
     def get(self, transaction_id: UUID) -> Transaction | None:
@@ -324,7 +323,7 @@ class SqliteRepository:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
         check_names(changes, TRANSACTION_CHANGES)
-        values = _stored(changes, TRANSACTION)
+        values = stored(changes, TRANSACTION)
         assignments = "".join(f"{name} = ?, " for name in values)
         sql = (
             f"UPDATE mpesa_transactions SET {assignments}version = version + 1"  # noqa: S608 - names were checked
@@ -335,23 +334,23 @@ class SqliteRepository:
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[Transaction]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
-        return self._transactions(_SWEEPS[Sweep(sweep)], [_time_text("now", now), max(limit, 0)])
+        return self._transactions(_SWEEPS[Sweep(sweep)], [time_text("now", now), max(limit, 0)])
 
     def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[Transaction]:
         """STK_PUSH transactions of that short code and amount (by value) that have no receipt, oldest first."""
-        text = None if reference is None else _text_in(reference)
-        cents = _money_in(plain("amount", Kind.MONEY, amount))
-        return self._transactions(_CANDIDATES, [_text_in(short_code), cents, text, text])
+        text = None if reference is None else text_in(reference)
+        cents = money_in(plain("amount", Kind.MONEY, amount))
+        return self._transactions(_CANDIDATES, [text_in(short_code), cents, text, text])
 
     def settled_between(
         self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None
     ) -> Sequence[Transaction]:
         """The transactions of a short code with a receipt whose ``confirmed_at`` is in the span, in the order of it."""
-        where, parameters = _PROVED, [_text_in(short_code), _time_text("start", start), _time_text("end", end)]
+        where, parameters = _PROVED, [text_in(short_code), time_text("start", start), time_text("end", end)]
         last = self.get(after) if after is not None else None
         if last is not None and last.confirmed_at is not None:
             # The span begins anew at that time, so that no page goes through the ones before it.
-            parameters[1] = _time_text("after", last.confirmed_at)
+            parameters[1] = time_text("after", last.confirmed_at)
             where += " AND (confirmed_at, seq) > (?, (SELECT seq FROM mpesa_transactions WHERE id = ?))"
             parameters += [parameters[1], str(after)]
         return self._transactions(f"{where} ORDER BY confirmed_at, seq LIMIT ?", [*parameters, max(limit, 0)])
@@ -534,9 +533,7 @@ def _raise_duplicate(connection: sqlite3.Connection, row_id: UUID, fields: Mappi
                 "SELECT short_code, mpesa_receipt_number FROM mpesa_transactions WHERE id = ?", [str(row_id)]
             ).fetchone() or ("", None)
             receipt = fields.get(key, present[1])
-            value = (
-                (_text_out(fields.get("short_code", present[0])), _text_out(receipt)) if receipt is not None else None
-            )
+            value = (text_out(fields.get("short_code", present[0])), text_out(receipt)) if receipt is not None else None
         if value is not None:
             where, parameters = _has_key(key, value)
             owner = connection.execute(
@@ -551,170 +548,16 @@ def _raise_duplicate(connection: sqlite3.Connection, row_id: UUID, fields: Mappi
 
 def _has_key(key: Key, value: object) -> tuple[str, list[Any]]:
     if key is not Key.RECEIPT:
-        return f"{key} = ?", [_text_in(value)]
-    return "short_code = ? AND mpesa_receipt_number = ?", [_text_in(part) for part in receipt_pair(value)]
-
-
-# From a field to its column
-
-
-def _stored(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    stored = {}
-    for name, value in values.items():
-        kept = plain(name, kinds[name], value)
-        stored[name] = (
-            None if kept is None else _json_in(name, kept) if kinds[name] is Kind.JSON else _IN[kinds[name]](kept)
-        )
-    return stored
-
-
-def _text_in(value: Any) -> str | bytes:
-    text = str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, which an SQLite text cannot hold
-        return text.encode("utf-8", "surrogatepass")
-    return text
-
-
-def _time_in(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds")
-
-
-def _time_text(name: str, moment: datetime) -> str:
-    return _time_in(plain(name, Kind.TIME, moment))
-
-
-def _money_in(amount: Decimal) -> int | str:
-    """Whole cents where they are exact, else a text that is the same for equal amounts."""
-    _, digits, exponent = amount.as_tuple()
-    if not amount:
-        return 0
-    if len(digits) <= 40 and int(exponent) >= -40 and amount.adjusted() <= 14:
-        cents = amount.scaleb(2, _WIDE)
-        if cents == cents.to_integral_value():
-            return int(cents)
-    return str(amount.normalize(Context(prec=len(digits))))
-
-
-_WIDE: Final = Context(prec=80)
-
-
-def _code_in(code: int) -> int | str:
-    return code if -(2**63) <= code < 2**63 else _digits(code)
-
-
-_IN: Final[Mapping[Kind, Callable[[Any], Any]]] = {
-    Kind.IDENTIFIER: str,
-    Kind.TEXT: _text_in,
-    Kind.TIME: _time_in,
-    Kind.MONEY: _money_in,
-    Kind.COUNT: int,
-    Kind.CODE: _code_in,
-    Kind.FLAG: int,
-    Kind.BYTES: bytes,
-}
-
-
-def _json_in(name: str, value: Any) -> str | None:
-    try:
-        try:
-            return json.dumps(value, allow_nan=False, separators=(",", ":"))
-        except (TypeError, ValueError):  # a Decimal, a mapping that is no dict, a number of thousands of digits
-            parts: list[str] = []
-            _write_json(value, parts)
-            return "".join(parts)
-    except (TypeError, RecursionError) as error:
-        if name in ("raw_body", "raw_callback_payload"):  # best effort: the bytes hold all of it
-            return None
-        raise InvalidField(name, type(value), expected="what JSON can hold", remedy=str(error)) from None
-
-
-def _write_json(value: Any, parts: list[str]) -> None:
-    if isinstance(value, str):
-        parts.append(encode_basestring_ascii(value))
-    elif value is None or isinstance(value, bool):
-        parts.append("null" if value is None else "true" if value else "false")
-    elif isinstance(value, int):
-        parts.append(_digits(value))
-    elif isinstance(value, Decimal) and value.is_finite():
-        text = str(value)
-        parts.append(text if "." in text or "E" in text else text + "E0")  # so that it is read back as a Decimal
-    elif isinstance(value, float) and math.isfinite(value):
-        parts.append(repr(value))
-    elif isinstance(value, Mapping):
-        for index, (name, item) in enumerate(value.items()):
-            parts += ("," if index else "{", encode_basestring_ascii(str(name)), ":")
-            _write_json(item, parts)
-        parts.append("}" if value else "{}")
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            parts.append("," if index else "[")
-            _write_json(item, parts)
-        parts.append("]" if value else "[]")
-    else:
-        raise TypeError(f"Found {type(value).__name__}; write text, a number, True, False, None, a list or a mapping.")
-
-
-def _digits(number: int) -> str:
-    try:
-        return str(number)
-    except ValueError:  # more digits than Python writes by itself; a Decimal has no such limit
-        return str(Decimal(number))
-
-
-# From a column to its field
-
-
-def _text_out(value: Any) -> str:
-    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
-
-
-def _money_out(value: int | str) -> Decimal:
-    return _WIDE.scaleb(Decimal(value), -2) if isinstance(value, int) else Decimal(value)
-
-
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        return int(Decimal(text))
-
-
-def _code_out(value: int | str) -> int:
-    return value if isinstance(value, int) else _number(value)
-
-
-def _json_out(text: str) -> Any:
-    return json.loads(text, parse_float=Decimal, parse_int=_number)
-
-
-_OUT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
-    Kind.IDENTIFIER: UUID,
-    Kind.TEXT: _text_out,
-    Kind.TIME: datetime.fromisoformat,
-    Kind.MONEY: _money_out,
-    Kind.COUNT: int,
-    Kind.CODE: _code_out,
-    Kind.FLAG: bool,
-    Kind.JSON: _json_out,
-    Kind.BYTES: bytes,
-}
-
-
-def _fields(row: tuple[Any, ...], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    return {
-        name: None if value is None else member(name, _OUT[kind](value))
-        for (name, kind), value in zip(kinds.items(), row, strict=True)
-    }
+        return f"{key} = ?", [text_in(value)]
+    return "short_code = ? AND mpesa_receipt_number = ?", [text_in(part) for part in receipt_pair(value)]
 
 
 def _transaction(row: tuple[Any, ...]) -> Transaction:
-    return Transaction(**_fields(row, TRANSACTION))
+    return Transaction(**read_fields(row, TRANSACTION))
 
 
 def _callback(row: tuple[Any, ...]) -> CallbackRow:
-    return CallbackRow(**_fields(row, CALLBACK))
+    return CallbackRow(**read_fields(row, CALLBACK))
 
 
 _TRANSACTION_DRAFT: Final = tuple(field.name for field in attrs.fields(TransactionDraft))
