@@ -162,8 +162,9 @@ class Reply:
     """
 
     receiver: Any
-    value: Any = None
-    error: Exception | None = None
+    value: Any = attrs.field(default=None, repr=False)
+    # A receiver's own words may quote anything, so they are not shown.
+    error: Exception | None = attrs.field(default=None, repr=lambda error: outline(error) if error else "None")
 
 
 class Bus(Protocol):
