@@ -69,3 +69,11 @@ def start(tmp_path):
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A payments file in the empty folder, with rows to be put into it."""
+    from tests.cli.stored import Stored
+
+    return Stored(tmp_path / "payments.sqlite3")

@@ -8,6 +8,7 @@ from uuid import UUID
 import click
 
 from mpesa_core.cli.place import Place, at_a_place, firing_signals, identifier
+from mpesa_core.cli.pulling import or_pull
 from mpesa_core.cli.stopping import Stop
 from mpesa_core.cli.telling import told_row, told_verdict
 from mpesa_core.gateway import Gateway
@@ -81,8 +82,12 @@ def recover(place: Place) -> None:
 @click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(min=1), help="How many transactions at the most."
 )
+@or_pull
 def reconcile(place: Place, limit: int) -> None:
-    """Ask M-PESA about what is due, and conclude what has run out of time."""
+    """Ask M-PESA about what is due, and conclude what has run out of time.
+
+    With --from: find payments whose confirmation never came in M-PESA's own list, and settle them.
+    """
     with place.open(fires=True) as gateway:
         click.echo(_told_reconciliation(gateway.reconcile(limit)))
 
