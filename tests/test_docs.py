@@ -48,6 +48,7 @@ from mpesa_core.routes import ROUTES
 from mpesa_core.sandbox import DarajaServer, LocalDaraja
 from mpesa_core.settings import kinds
 from mpesa_core.settings.account import ACCOUNT_FIELDS
+from mpesa_core.settlement import initiation
 from mpesa_core.signals import SIGNALS
 
 ROOT = Path(__file__).parents[1]
@@ -452,6 +453,24 @@ def test_gateway_tables():
         assert arguments == ", ".join(map(_told, parameters)), name
     argument_names = list(inspect.signature(Gateway.__init__).parameters)[1:]
     assert argument_names == [name for row in rows("reference/gateway.md", "argument") for name in codes(row[0])]
+
+
+def test_what_becomes_of_a_call():
+    """The reference's table has every case of the one that stands beside the code, with the same row and signal."""
+    table = inspect.getdoc(initiation).split("the caller gets\n")[1].partition("\n")[2].partition("\n===")[0]
+    cases = {}
+    for line in table.splitlines():
+        name, *cells = line[:20].strip(), line[20:48].strip(), line[48:83].strip().replace("``", "`")
+        before = cases[list(cases)[-1]] if not name else ["", ""]
+        cases[name or list(cases)[-1]] = [f"{first} {more}".strip() for first, more in zip(before, cells, strict=True)]
+    assert 4 == len(cases)
+    said = {
+        row[0].partition(" (")[0]: [row[1].replace("`", ""), row[2]]
+        for row in rows("reference/gateway.md", "what happened")
+    }
+    for name, (row, signal_of_it) in cases.items():
+        assert row.replace("`", "") in said[name][0], name
+        assert signal_of_it == said[name][1], name
 
 
 def _sorted_kind(parameter):
