@@ -31,24 +31,19 @@ _SHOWN: Final = 20
 _OPTION_OF: Final = {"start": "--from", "end": "--to"}
 
 
-class _Moment(click.ParamType):
-    """A time in Nairobi, or one with an offset of its own, or how long ago."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | timedelta | None:
-        """The time, aware, or the span before now."""
-        ago = re.fullmatch(r"(\d{1,4})([mhd])", str(value).strip())
-        if ago:
-            return timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        try:
-            moment = datetime.fromisoformat(str(value).strip())
-        except ValueError:
-            expected = "a time in Nairobi such as '2026-03-01 08:00', one with an offset, or how long ago, such as 48h"
-            self.fail(f"got {value!r}, expected {expected}.", param, ctx)
-        return moment if moment.utcoffset() is not None else moment.replace(tzinfo=NAIROBI)
+def _moment(_context: click.Context, _parameter: click.Parameter, value: str | None) -> datetime | timedelta | None:
+    """A time in Nairobi, or one with an offset of its own, as an aware datetime; or how long ago."""
+    if value is None:
+        return None
+    ago = re.fullmatch(r"(\d{1,4})([mhd])", value.strip(), re.ASCII)
+    if ago:
+        return timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        expected = "a time in Nairobi such as '2026-03-01 08:00', one with an offset, or how long ago, such as 48h"
+        raise click.BadParameter(f"got {value!r}, expected {expected}.") from None
+    return moment if moment.utcoffset() is not None else moment.replace(tzinfo=NAIROBI)
 
 
 def or_pull(command: F) -> F:
@@ -57,12 +52,14 @@ def or_pull(command: F) -> F:
     @click.option(
         "--from",
         "start",
-        type=_Moment(),
+        callback=_moment,
         metavar="TIME",
         help="Compare with M-PESA's own list of payments from this time on, and settle what was missed: "
         "'2026-03-01 08:00' in Nairobi, or how long ago, 48h at the most.",
     )
-    @click.option("--to", "end", type=_Moment(), metavar="TIME", help="With --from: up to this time; by default, now.")
+    @click.option(
+        "--to", "end", callback=_moment, metavar="TIME", help="With --from: up to this time; by default, now."
+    )
     @click.option("--dry-run", is_flag=True, help="With --from: only compare; record and settle nothing.")
     @click.option("--json", "as_json", is_flag=True, help="With --from: the report as JSON.")
     @click.option("--account", metavar="NAME", help="With --from: the account of the settings that is asked about.")
@@ -133,11 +130,8 @@ def _plain(report: PullReport) -> dict[str, Any]:
 
 def told_pull(report: PullReport) -> str:
     """A report for people, with times in Nairobi."""
-    known = f"{report.found} of them known" + (", nothing was changed" if report.dry_run else "")
-    lines = [
-        f"M-PESA lists {report.rows} payments to {report.short_code} from {_told(report.start)} to "
-        f"{_told(report.end)}, {known}."
-    ]
+    span = f"from {_told(report.start)} to {_told(report.end)}"
+    lines = [f"M-PESA lists {report.rows} payments to {report.short_code} {span}, {report.found} of them known."]
     rest = [
         ("missing here", report.missing if report.dry_run else ()),
         ("missed, settled now", report.settled),
@@ -149,6 +143,8 @@ def told_pull(report: PullReport) -> str:
     lines += [_listed(what, receipts) for what, receipts in rest if receipts]
     if report.unreadable:
         lines.append(f"{report.unreadable} rows could not be read; they are in the callback log.")
+    if report.dry_run:
+        lines.append("Nothing was recorded or settled.")
     if report.ours_only is None:
         lines.append("Whether M-PESA lists all of ours is not known.")
     if not report.complete:
