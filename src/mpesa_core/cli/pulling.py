@@ -98,7 +98,7 @@ def _pulled(
 ) -> PullReport:
     now = gateway.clock()
     first = now - start if isinstance(start, timedelta) else start
-    last = now - end if isinstance(end, timedelta) else end
+    last = now - end if isinstance(end, timedelta) else end or now
     with _bar() as progress:
         return gateway.pull(first, last, dry_run=dry_run, progress=progress)
 
