@@ -199,7 +199,10 @@ class Engine:
                 yield from self.store.change_callback(callback.id, lease, changes)
                 return
         closed = Closed(Disposition.APPLIED, verdict.row) if isinstance(verdict, Applied) else verdict
-        yield from deliver("callback_received", {"callback": callback, "disposition": closed.disposition})
+        settled = verdict.row if isinstance(verdict, Applied) and verdict.announce else None  # its lease runs already
+        yield from deliver(
+            "callback_received", {"callback": callback, "disposition": closed.disposition}, transaction=settled
+        )
         yield from self.store.change_callback(
             callback.id,
             lease,
@@ -211,8 +214,8 @@ class Engine:
                 "related_transaction_id": closed.row.id if closed.row is not None else None,
             },
         )
-        if isinstance(verdict, Applied) and verdict.announce:
-            yield from self.announce(verdict.row)
+        if settled is not None:
+            yield from self.announce(settled)
 
     def _is_too_old(self, callback: CallbackRecord) -> bool:
         return self.clock() - callback.received_at >= timedelta(seconds=self.settings.unmatched_after)
