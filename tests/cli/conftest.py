@@ -77,3 +77,18 @@ def stored(tmp_path):
     from tests.cli.stored import Stored
 
     return Stored(tmp_path / "payments.sqlite3")
+
+
+@pytest.fixture
+def heard():
+    """What a program's receivers in this process heard: each signal's name with its transaction's id."""
+    from mpesa_core.signals import SIGNALS
+
+    said = []
+    receivers = {}
+    for name in ("payment_confirmed", "payment_failed", "payout_completed"):
+        receivers[name] = lambda sender, transaction, name=name, **more: said.append((name, transaction.id))
+        SIGNALS[name].connect(receivers[name])
+    yield said
+    for name, receiver in receivers.items():
+        SIGNALS[name].disconnect(receiver)

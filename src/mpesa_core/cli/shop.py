@@ -138,7 +138,7 @@ class Shop:
                 "UPDATE orders SET state = 'failed' WHERE reference = ?", (transaction.account_reference,)
             )
         doubt = "" if more.get("outcome_known") else ", as far as is known"
-        self._tell(f"payment_failed: {transaction.account_reference} is not paid{doubt}: {result_desc}")
+        self._tell(f"payment_failed: {transaction.account_reference}{doubt}: {result_desc}")
 
     def validation(self, _sender: object, raw_payload: Any, **_more: Any) -> dict[str, Any] | None:
         """Refuse a payment that no open order waits for."""
