@@ -822,7 +822,7 @@ class _TextContract(_Base):
         draft = callback_draft(raw_bytes=body)
         repository.add_callback(draft)
         stored = logged(other.get_callback(draft.id)).raw_bytes
-        same = body == stored  # apart: where CI is set, pytest spells out a difference in full, which would take minutes
+        same = body == stored  # apart: where CI is set, pytest spells out a difference in full, for minutes
         assert same, f"sent {len(body)} bytes, got {len(stored)} as {type(stored).__name__}"
 
     @pytest.mark.parametrize(
