@@ -50,7 +50,7 @@ def test_a_signal_survives_its_announcer(window):
 
 def test_kills_from_a_fresh_seed():
     """The same from a seed that was never tried; what fails names the trial."""
-    done = kill("--kills", trials.scaled(100), "--seed", trials.fresh_seed())
+    done = kill("--kills", trials.scaled(50), "--seed", trials.fresh_seed())
     assert 0 == done.returncode, done.stdout + done.stderr
 
 

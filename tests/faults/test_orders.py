@@ -203,7 +203,7 @@ def test_order_does_not_matter(flow):
     trials.rng("orders", flow).shuffle(multisets)
     played = 0
     for multiset in multisets:
-        if played >= trials.scaled(7500 if flow == "STK" else 3500):
+        if played >= trials.scaled(6500 if flow == "STK" else 3500):
             break
         desk = Desk(MemoryRepository())
         ends = {}
