@@ -428,7 +428,9 @@ class Engine:
             return None
         match found:
             case Wait(until=until):
-                return Postponed(until)
+                # After the grace only a payment's own callback is waited for, which may take M-PESA days.
+                over = self.clock() - callback.received_at >= timedelta(seconds=self.settings.adoption_grace)
+                return self._put_back(callback) if over else Postponed(until)
             case Adopt(row=row):
                 # The customer's typing is no contradiction of what we asked for: only the receipt and amount are proof.
                 proof = attrs.evolve(evidence, reference=None)
