@@ -63,15 +63,19 @@ class QrCodes:
 def pattern(text: str, size: int) -> bytes:
     """A PNG of ``size`` pixels on a side, black on white, in a pattern that is the text's own."""
     bits = int.from_bytes(hashlib.shake_256(text.encode()).digest((_MODULES * _MODULES + 7) // 8))
-    rows: list[bytes] = []
-    for y in range(size):
-        row = bytearray((size + 7) // 8)
-        for x in range(size):
-            if not bits >> (y * _MODULES // size * _MODULES + x * _MODULES // size) & 1:
-                row[x // 8] |= 0x80 >> x % 8
-        rows.append(b"\0" + bytes(row))
+    rows = [_row(bits >> each * _MODULES, size) for each in range(_MODULES)]
+    lines = b"".join(rows[y * _MODULES // size] for y in range(size))
     head = struct.pack(">IIBBBBB", size, size, 1, 0, 0, 0, 0)  # one bit a pixel, grey
-    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(b"".join(rows), 9)), (b"IEND", b""))
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
+
+
+def _row(bits: int, size: int) -> bytes:
+    """One line of pixels, after the byte that says that it is not filtered; a set bit is a black square."""
+    row = bytearray((size + 7) // 8)
+    for x in range(size):
+        if not bits >> (x * _MODULES // size) & 1:
+            row[x // 8] |= 0x80 >> x % 8
+    return b"\0" + bytes(row)
