@@ -44,12 +44,14 @@ payout_completed: 700 are sent, receipt (.{10})
 reversal_completed: the customer is paid back for INV-1
 6. The money moved, and the callback never comes
 takes the money, and loses the callback
-waits a while, then asks M-PESA what became of it
+30 seconds pass (the clock is put forward)
+has heard nothing, and asks M-PESA what became of it
 payment_confirmed: INV-4 is paid, as M-PESA says when asked
 7. A process is killed after it settled a payment, before the shop heard
 another process takes it, settles, and is killed (SIGKILL)
 the payment is SUCCESS, and the order is still open
-finds it unannounced, and waits for the dead one's lease
+60 seconds pass (the clock is put forward)
+starts again, and announces what the dead one settled
 payment_confirmed: INV-5 is paid, receipt (.{10})
 The books
 transaction status shop's books M-PESA's ledger receipt
@@ -95,7 +97,7 @@ def test_the_story_is_told_whole_on_a_plain_terminal(tmp_path):
     assert in_order(STORY, done.stdout) is None
     assert "\x1b" not in done.stdout
     assert [] == [line for line in done.stdout.splitlines() if len(line) > 80 or line != line.rstrip()]
-    assert 15 > time.monotonic() - began
+    assert 60 > time.monotonic() - began
     assert [] == list(tmp_path.iterdir())
 
 
@@ -113,14 +115,14 @@ class Screen(Console):
 @pytest.fixture
 def impatient(monkeypatch):
     """Wait for less long for what never comes."""
-    monkeypatch.setattr(demo_module, "_PATIENCE", 1.0)
+    monkeypatch.setattr(demo_module, "_PATIENCE", 2.0)
 
 
 def broken(screen):
     """Tell the story; it must come out that the books do not balance, in a time that has a bound."""
     began = time.monotonic()
     assert run_demo(screen) is False
-    assert 15 > time.monotonic() - began
+    assert 60 > time.monotonic() - began
     assert "The books do not balance." in screen.told
     assert "The books balance" not in screen.told
     return re.sub(r"\s+", " ", screen.told.split("please report it:")[1])
@@ -144,7 +146,7 @@ def only(monkeypatch, *scenes):
 def test_a_callback_that_never_comes_breaks_it_off(monkeypatch, impatient):
     """What did not happen is told, and the books are drawn up from what did."""
     monkeypatch.setattr(demo_module, "Delivery", lambda copies: Delivery(copies=1))
-    assert "The second callback was not seen to be a duplicate, within 1 seconds " in broken(Screen())
+    assert "The second callback was not seen to be a duplicate, within 2 seconds " in broken(Screen())
 
 
 def test_an_announcement_that_is_lost_is_found(monkeypatch, impatient):
@@ -157,7 +159,7 @@ def test_an_announcement_that_is_lost_is_found(monkeypatch, impatient):
 
     monkeypatch.setattr(Engine, "fire", mute)
     said = broken(Screen())
-    assert "Order INV-1 never was paid, within 1 seconds " in said
+    assert "Order INV-1 never was paid, within 2 seconds " in said
     assert "payment_confirmed was heard 0 times, and not 1, for transaction " in said
     assert "order INV-1 is open, and should be refunded " in said
 
@@ -206,7 +208,7 @@ def test_a_receiver_that_raises_is_found(monkeypatch, impatient):
 
     monkeypatch.setattr(Shop, "payment_failed", fail)
     said = broken(Screen())
-    assert "Order INV-2 never was failed, within 1 seconds " in said
+    assert "Order INV-2 never was failed, within 2 seconds " in said
     assert "heard" not in said
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +43,7 @@ _PREFIX: Final = "/pay/"
 _PATIENCE: Final = 20.0
 """Seconds that anything may take; what then has not come never does."""
 
-_PAUSE: Final = 0.7
+_PAUSE: Final = 1.0
 """Seconds before a scene, for whoever reads along."""
 
 _SENDER: Final = "demo shop"
@@ -85,6 +85,7 @@ class _Story:
         self.repository = SqliteRepository(self.database)
         self.gateway: Gateway
         self.transactions: list[UUID] = []
+        self.skipped = timedelta(0)
         self.broken_off: str | None = None
 
     def say(self, who: str, line: str) -> None:
@@ -176,9 +177,12 @@ class _Story:
         """A paid prompt whose callback is lost."""
         self.title(6, "The money moved, and the callback never comes")
         self.daraja.script(Behaviour(after=0.2, deliver=()), api="stk_push")
+        moved = len(self.daraja.ledger.entries)
         self.prompt("INV-4", "a table", 4200, "enters the PIN")
+        self.wait(lambda: len(self.daraja.ledger.entries) > moved, "M-PESA did not take the money for INV-4")
         self.say("M-PESA", "takes the money, and loses the callback")
-        self.say("sdk", "waits a while, then asks M-PESA what became of it")
+        self.skip(self.gateway.settings.query_after)
+        self.say("sdk", "has heard nothing, and asks M-PESA what became of it")
         self.wait_for("INV-4", "paid")
 
     def killed_before_announcing(self) -> None:
@@ -192,8 +196,7 @@ class _Story:
         [callback] = self.repository.open_callbacks(token=token)
         self.say("system", "another process takes it, settles, and is killed (SIGKILL)")
         killed = multiprocessing.get_context("spawn").Process(
-            target=_settle_and_die,
-            args=(str(self.database), str(callback.id), self.gateway.settings.announce_lease),
+            target=_settle_and_die, args=(str(self.database), callback.id, self.skipped)
         )
         killed.start()
         killed.join(_PATIENCE)
@@ -203,7 +206,8 @@ class _Story:
         if row.status != Status.SUCCESS or row.announce_until is None or order.state != "open":
             raise _NeverCame("No process died between settling and announcing")
         self.say("system", f"the payment is {row.status}, and the order is still {order.state}")
-        self.say("sdk", "finds it unannounced, and waits for the dead one's lease")
+        self.skip(self.gateway.settings.announce_lease)
+        self.say("sdk", "starts again, and announces what the dead one settled")
         self.gateway.start()
         self.wait_for("INV-5", "paid")
 
@@ -279,6 +283,15 @@ class _Story:
 
     # -- what the scenes share -----------------------------------------------------------------------------------
 
+    def clock(self) -> datetime:
+        """The present of the shop and its SDK, which goes before M-PESA's by what was skipped."""
+        return datetime.now(UTC) + self.skipped
+
+    def skip(self, seconds: float) -> None:
+        """Put the clock forward, instead of waiting."""
+        self.say("system", f"{seconds:g} seconds pass (the clock is put forward)")
+        self.skipped += timedelta(seconds=seconds)
+
     def prompt(self, reference: str, what: str, price: int, does: str) -> UUID:
         """Take an order and ask the customer's phone for the PIN."""
         self.shop.take_order(reference, what, price)
@@ -312,13 +325,9 @@ def _serving(story: _Story) -> Iterator[Gateway]:
             **story.daraja.settings(server.base_url),
             callback_base_url=f"http://127.0.0.1:{web.server_port}{_PREFIX}",
             callback_ip_allowlist=["127.0.0.1"],
-            query_after=1.5,
-            query_interval=1,
-            announce_lease=2,
-            callback_lease=2,
             sweep_interval=0.25,
         )
-        gateway = Gateway(settings, story.repository, sender=_SENDER)
+        gateway = Gateway(settings, story.repository, sender=_SENDER, clock=story.clock)
         web.set_app(wsgi_application(Webhooks(gateway), prefix=_PREFIX))
         threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         try:
@@ -340,12 +349,18 @@ class _Quiet(WSGIRequestHandler):
         """Print nothing: the story is told elsewhere, and a path holds a token."""
 
 
-def _settle_and_die(database: str, callback_id: str, announce_lease: float) -> None:
+def _settle_and_die(database: str, callback_id: UUID, skipped: timedelta) -> None:
     """In a process of its own: settle by a recorded callback, and die in the first receiver, for real."""
 
     def die(_sender: object, **_more: Any) -> None:
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
     signals.payment_confirmed.connect(die, sender=_SENDER)
-    settings = Settings(announce_lease=announce_lease)
-    Gateway(settings, SqliteRepository(database), sender=_SENDER, runner="inline").process(UUID(callback_id))
+    gateway = Gateway(
+        Settings(),
+        SqliteRepository(database),
+        sender=_SENDER,
+        runner="inline",
+        clock=lambda: datetime.now(UTC) + skipped,
+    )
+    gateway.process(callback_id)
