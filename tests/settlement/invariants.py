@@ -421,7 +421,8 @@ class Books:
         success = said & {"success", "status_success", "asked_success"}
         failure = said & {"cancelled", "failed"}
         place = _place(row)
-        if "short" in said or said >= {"success", "other"} or (success and failure):
+        denied = self.world.settings.verify_before_settle and "asked_failed" in said and "success" in said
+        if "short" in said or said >= {"success", "other"} or (success and failure) or denied:
             self.check(bool(row.conflicts), "outcome", f"{sorted(said)} contradict each other: {row!r} has no conflict")
             return
         if row.conflicts:

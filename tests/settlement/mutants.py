@@ -10,7 +10,7 @@ import attrs
 from mpesa_core.payments.decide import Postpone
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.settlement.engine import Closed, Disposition, Engine
-from tests.settlement.simulation import SETTINGS, Variant
+from tests.settlement.simulation import Variant
 
 __all__ = ["MUTANTS"]
 
@@ -31,7 +31,7 @@ class NoFence(Variant):
     name = "no_fence"
 
     def engine(self, world):
-        return _Unfenced(SETTINGS, world.clock, world.new_id)
+        return _Unfenced(world.settings, world.clock, world.new_id)
 
 
 class _ConflictElsewhere(Engine):
@@ -69,7 +69,7 @@ class ConflictElsewhere(Variant):
     name = "conflict_elsewhere"
 
     def engine(self, world):
-        return _ConflictElsewhere(SETTINGS, world.clock, world.new_id)
+        return _ConflictElsewhere(world.settings, world.clock, world.new_id)
 
 
 class _MarksFirst(Engine):
@@ -89,7 +89,7 @@ class MarkFirst(Variant):
     name = "mark_first"
 
     def engine(self, world):
-        return _MarksFirst(SETTINGS, world.clock, world.new_id)
+        return _MarksFirst(world.settings, world.clock, world.new_id)
 
 
 class _Unclaimed(Engine):
@@ -106,7 +106,7 @@ class NoClaim(Variant):
     name = "no_claim"
 
     def engine(self, world):
-        return _Unclaimed(SETTINGS, world.clock, world.new_id)
+        return _Unclaimed(world.settings, world.clock, world.new_id)
 
 
 class _Saves(MemoryRepository):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import attrs
+
 from mpesa_core.errors import MpesaError
 from mpesa_core.payments.records import Status, TransactionType
 from mpesa_core.settlement.conflicts import accept_conflict, dismiss_conflict
 from mpesa_core.settlement.effects import StoreCall
 from tests.settlement.script import SHORT_BY, Plan, Report
+from tests.settlement.simulation import SETTINGS
 
-__all__ = ["SCENARIOS"]
+__all__ = ["OPTIONS", "SCENARIOS"]
 
 AMOUNT = Decimal("100.00")
 LATE = 200.0
@@ -19,11 +22,21 @@ VERY_LATE = 330.0
 """After a payout's deadline (300)."""
 
 SCENARIOS = {}
+OPTIONS = {}
+"""Settings of scenarios whose host has chosen other ones."""
 
 
 def scenario(tell):
     SCENARIOS[tell.__name__] = tell
     return tell
+
+
+def option(**changes):
+    def choose(tell):
+        OPTIONS[tell.__name__] = attrs.evolve(SETTINGS, **changes)
+        return tell
+
+    return choose
 
 
 # -- what hosts do ---------------------------------------------------------------------------------------------------
@@ -276,6 +289,18 @@ def unheard(world):
     )
 
 
+@option(verify_before_settle=True)
+@scenario
+def verified(world):
+    """The host asks M-PESA itself before a callback's success settles; M-PESA may not know, or deny it."""
+    paid = world.rng.random() < 0.8
+    reports = (Report("success"), *some(world, Report("success"), Report("success", 60.0), Report("c2b", 60.0)))
+    if not paid:
+        reports = tuple(report for report in reports if report.says != "c2b")
+    question = world.rng.choice(("success", "success", "pending", "error")) if paid else "cancelled"
+    push(world, Plan(paid=paid, reports=reports, question=question, decided=moment(world, 0, 60)))
+
+
 @scenario
 def undocumented(world):
     """A code that nobody has documented settles nothing; a question does."""
@@ -361,6 +386,13 @@ def notice_and_result(world):
     reports = (Report("notice", moment(world, 0, 0, 30)), Report(says, when), *some(world, Report("notice", when)))
     plan = Plan(paid=says == "success", reports=reports, question=world.rng.choice((says, "pending", "error")))
     pay(world, plan)
+
+
+@option(on_queue_timeout="timeout")
+@scenario
+def notice_is_timeout(world):
+    """The host takes the notice for a timeout; the result makes the outcome known later, or had made it known before."""
+    notice_and_result(world)
 
 
 @scenario

@@ -26,7 +26,7 @@ from mpesa_core.settlement.effects import StoreCall
 from mpesa_core.settlement.reconciliation import reconcile
 from mpesa_core.settlement.recovery import recover
 from tests.settlement.invariants import RULES
-from tests.settlement.scenarios import SCENARIOS
+from tests.settlement.scenarios import OPTIONS, SCENARIOS
 from tests.settlement.simulation import SETTINGS, Variant, World, quiet_engine
 
 __all__ = ["Failure", "Result", "command", "run", "search"]
@@ -53,7 +53,7 @@ def run(scenario, seed, variant=None, *, rules=None, trace=False):
     """Run one schedule to its end and check it."""
     variant = variant or Variant()
     rng = Random(f"{scenario}:{seed}")
-    world = World(rng, variant, rules=rules, trace=trace)
+    world = World(rng, variant, settings=OPTIONS.get(scenario, SETTINGS), rules=rules, trace=trace)
     books = world.books
     try:
         SCENARIOS[scenario](world)

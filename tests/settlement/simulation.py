@@ -61,7 +61,7 @@ class Variant:
     name = "real"
 
     def engine(self, world: World) -> Engine:
-        return Engine(SETTINGS, world.clock, world.new_id)
+        return Engine(world.settings, world.clock, world.new_id)
 
     def repository(self) -> MemoryRepository:
         return MemoryRepository()
@@ -88,12 +88,16 @@ class World:
     Args:
         rng: what every choice is drawn from.
         variant: what runs.
+        settings: the host's.
         rules: the invariants that count; all by default.
         trace: keep a line for each step.
     """
 
-    def __init__(self, rng: Random, variant: Variant, *, rules=None, trace: bool = False) -> None:
+    def __init__(
+        self, rng: Random, variant: Variant, *, settings: Settings = SETTINGS, rules=None, trace: bool = False
+    ) -> None:
         self.rng = rng
+        self.settings = settings
         self.now = START
         self.steps = 0
         self.crashes = 0
