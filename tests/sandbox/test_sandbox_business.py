@@ -310,3 +310,28 @@ def test_identity_endings_can_be_chosen(world):
     world.daraja.when(Behaviour(ending=Ending.ID_MISMATCH), api="b2c_identity")
     world.identity_payout()
     assert ["R003"] == codes(world, "b2c")
+
+
+def test_a_wrong_operator_goes_before_a_wrong_document(make_world):
+    """Whose password is wrong learns nothing about a customer's documents."""
+    world = make_world(customers=[Customer(phone="254712345678", identities={"01": "1"})])
+    world.identity_payout(SecurityCredential="QUJDRA==")
+    assert [2001] == codes(world, "b2c")
+
+
+def test_nobody_hears_of_his_own_transfer(world):
+    """Money between two accounts of one organisation is no customer's payment."""
+    world.register()
+    world.pay_business(CommandID="BusinessTransferFromMMFToUtility", PartyB="174379")
+    assert ["0"] == codes(world)
+    assert [] == world.bodies("/confirm")
+
+
+@pytest.mark.parametrize(("reference", "expected"), [("353353", 353353), ("0353", "0353"), ("INV-1", "INV-1")])
+def test_a_reference_that_looks_like_a_number(world, reference, expected):
+    """It is one in a failure's reference items, unless digits would be lost."""
+    world.daraja.when(Behaviour(ending=Ending.LOCKED_CREDENTIAL))
+    world.pay_business(AccountReference=reference)
+    world.daraja.run_until_idle()
+    first = world.results("b2b")[0]["ReferenceData"]["ReferenceItem"][0]
+    assert {"Key": "BillReferenceNumber", "Value": expected} == first
