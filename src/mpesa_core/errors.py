@@ -172,6 +172,7 @@ class DarajaError(MpesaError):
         request_id: Daraja's id of the request, or "".
         hint: what the code means and what to do about it, or "".
         retry_after: seconds to wait where Daraja said so, else None.
+        certain: whether it is certain that nothing was done.
     """
 
     def __init__(
@@ -183,9 +184,11 @@ class DarajaError(MpesaError):
         request_id: str = "",
         hint: str = "",
         retry_after: float | None = None,
+        certain: bool = True,
     ) -> None:
         self.status = status
         self.code = code
+        self.certain = certain
         self.message = redact(message)
         self.request_id = request_id
         self.hint = hint
@@ -223,21 +226,30 @@ class UnexpectedAnswer(MpesaError):  # noqa: N818 - it names a state
 
 
 class IdempotencyMismatch(MpesaError):  # noqa: N818 - it names a state
-    """The idempotency key was used before, with other parameters; nothing was sent.
+    """The idempotency key (of an invoice: its reference) was used before, with other parameters; nothing was sent.
 
     Attributes:
         key: the key.
         differences: the names of the parameters that differ.
-        owner: id of the transaction that has the key.
+        owner: id of the transaction, invoice or subscription that has the key.
     """
 
-    def __init__(self, key: str, *, differences: Iterable[str], owner: UUID) -> None:
+    def __init__(
+        self,
+        key: str,
+        *,
+        differences: Iterable[str],
+        owner: UUID,
+        field: str = "idempotency_key",
+        kind: str = "transaction",
+    ) -> None:
         self.key = key
         self.differences = tuple(differences)
         self.owner = owner
+        new = "payment" if kind == "transaction" else kind
         super().__init__(
-            f"idempotency_key {key!r} belongs to transaction {owner}, which differs in {', '.join(self.differences)}. "
-            "Use a new key for a new payment, or repeat the call with the same parameters."
+            f"{field} {key!r} belongs to {kind} {owner}, which differs in {', '.join(self.differences)}. "
+            f"Use a new one for a new {new}, or repeat the call with the same parameters."
         )
 
 

@@ -108,6 +108,17 @@ def test_unknown_stays_open(desk, call, operation, signal, error):
     assert desk.names() == []
 
 
+@pytest.mark.parametrize(("call", "operation", "expected"), [("push", "StkPush", None), ("pay", "B2CPayment", "open")])
+def test_busy_that_may_have_done_it(desk, call, operation, expected):
+    """A busy M-PESA that does not say that nothing was done fails a prompt, and leaves a payout open to be asked about."""
+    desk.daraja.answers[operation] = Busy("System is busy", status=500, code="500.003.02", certain=False)
+    if expected == "open":
+        assert Status.PROCESSING == getattr(desk, call)().status
+    else:
+        with pytest.raises(Busy):
+            getattr(desk, call)()
+
+
 @pytest.mark.parametrize(("call", "operation", "signal"), CALLS)
 @pytest.mark.parametrize("error", [None, *REFUSALS, NotSent("no route"), *UNKNOWNS], ids=lambda e: type(e).__name__)
 def test_key_stays_with_its_row(desk, call, operation, signal, error):

@@ -192,6 +192,7 @@ def _error(response: HttpResponse, found: _Refusal, *, moves_money: bool) -> Mpe
         request_id=found.request_id[:255],
         hint=f"{explained.meaning} {explained.remedy}".strip(),
         retry_after=_retry_after(response),
+        certain=explained.certain or kind is not ErrorClass.BUSY,
     )
 
 

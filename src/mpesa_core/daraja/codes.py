@@ -1704,7 +1704,15 @@ ERROR_RULES: tuple[ErrorRule, ...] = (
         source=f"{_BILLS_PAGE}; {_KEPAS}",
     ),
     # Too much, too soon.
-    _rule(_BUSY, "Too many requests in a short time, or M-PESA is busy.", code="500.003.02", source=_EXPRESS_PAGE),
+    _rule(_BUSY, "Too many requests in a short time.", code="500.003.02", words="spike arrest", source=_EXPRESS_PAGE),
+    _rule(
+        _BUSY,
+        "M-PESA is busy. Its own advice is to try again; that nothing was done, it does not say.",
+        code="500.003.02",
+        remedy="Wait some minutes, then try again; a payout only when its status is known.",
+        source=_EXPRESS_PAGE,
+        certain=False,
+    ),
     _rule(_BUSY, "The quota is used up.", code="500.003.03", remedy="Wait for long.", source=_EXPRESS_PAGE),
     _rule(
         _BUSY,

@@ -22,6 +22,7 @@ from mpesa_core.errors import (
     DuplicateKey,
     IdempotencyMismatch,
     InvalidField,
+    MpesaError,
     NotSent,
     NotYet,
     OutcomeUnknown,
@@ -33,6 +34,7 @@ from mpesa_core.errors import (
 from mpesa_core.payments.decide import Conflict, Evidence
 from mpesa_core.payments.machine import OPEN, Source
 from mpesa_core.payments.records import (
+    REFUNDS,
     Disposition,
     Key,
     Status,
@@ -151,7 +153,8 @@ class Sending:
             owner = yield from self._store.find(Key.IDEMPOTENCY_KEY, draft.idempotency_key)
             if owner is None:
                 raise
-        differences = [name for name in _COMPARED if getattr(owner, name) != getattr(draft, name)]
+        compared = _COMPARED if draft.transaction_type in REFUNDS else _COMPARED[:-1]  # a payment may have an invoice
+        differences = [name for name in compared if getattr(owner, name) != getattr(draft, name)]
         if differences:
             raise IdempotencyMismatch(draft.idempotency_key, differences=differences, owner=owner.id)
         return owner, False
@@ -178,6 +181,9 @@ class Sending:
             error.transaction = yield from self._unsent(started, str(error))
             raise
         except (RequestRefused, TokenRefused, Busy) as error:
+            if not error.certain and row.transaction_type != TransactionType.STK_PUSH:
+                # A second prompt is the customer's to refuse; a second payout does not come back.
+                return (yield from self._left_open(row.id, error)), False
             refusal = Evidence(
                 source=Source.REFUSAL,
                 outcome=Outcome.FAILED,
@@ -188,10 +194,13 @@ class Sending:
             error.transaction = yield from self._engine.conclude(row.id, refusal)
             raise
         except (OutcomeUnknown, NotYet, UnexpectedAnswer) as error:
-            _log.warning("Transaction %s was sent, and what became of it is unknown: %s", row.id, error)
-            return (yield from self._read(row.id)), False
+            return (yield from self._left_open(row.id, error)), False
         names = ("checkout_request_id", "merchant_request_id", "conversation_id", "originator_conversation_id")
         return (yield from self._attach(row.id, {name: getattr(answer, name, None) for name in names})), True
+
+    def _left_open(self, transaction_id: UUID, error: MpesaError) -> Procedure[TransactionRecord]:
+        _log.warning("Transaction %s was sent, and what became of it is unknown: %s", transaction_id, error)
+        return (yield from self._read(transaction_id))
 
     def _attach(self, transaction_id: UUID, identifiers: Mapping[str, str | None]) -> Procedure[TransactionRecord]:
         """Store M-PESA's identifiers, and make the callbacks due that came before them."""
