@@ -23,6 +23,8 @@ def environment(**given):
 @pytest.fixture
 def mpesa(monkeypatch, tmp_path):
     """Run the command in this process, in an empty folder: ``mpesa("explain", "0", MPESA_X="y")``."""
+    pytest.importorskip("click")
+    pytest.importorskip("rich")
     from click.testing import CliRunner
 
     from mpesa_core.cli.commands import mpesa as command
