@@ -292,8 +292,7 @@ class _Pull:
         if not later:
             return steady
         said, _ = yield from self._page(start, end, 0)
-        moved_up = not said.isdisjoint(later)  # over the edge of a page, because one before them went away
-        return steady and not moved_up
+        return steady and said <= first  # else some moved up over the edge of a page, as one before them went away
 
     def _page(self, start: datetime, end: datetime, offset: int) -> Procedure[tuple[set[str], bool]]:
         """Read one page and deal with its payments; what they say, and whether there may be another page."""
