@@ -115,6 +115,13 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
+def _unmistakable(value: object) -> object:
+    """The value itself where it is plain and no phone number, else as it is shown."""
+    if not isinstance(value, _PLAIN) or (isinstance(value, int) and abs(value) >= 10**_LONGEST_SHOWN):
+        return _shown(value)
+    return value if redact(str(value)) == str(value) else redact(str(value))
+
+
 class InvalidField(MpesaError, ValueError):  # noqa: N818 - it names a state
     """A value that M-PESA would refuse; nothing was sent.
 
@@ -127,11 +134,12 @@ class InvalidField(MpesaError, ValueError):  # noqa: N818 - it names a state
 
     def __init__(self, field: str, value: object, *, expected: str, remedy: str = "") -> None:
         self.field = field
-        self.value = value if isinstance(value, _PLAIN) else _shown(value)
+        self.value = _unmistakable(value)
         self.expected = expected
         self.remedy = remedy
         text = f"{field}: got {_shown(value)}, expected {expected}."
-        super().__init__(f"{text} {remedy}" if remedy else text)
+        # The value is masked already, and an example number in what was expected is nobody's: it stays readable.
+        Exception.__init__(self, f"{text} {remedy}" if remedy else text)
 
 
 class NotSent(MpesaError):  # noqa: N818 - it names a state
@@ -270,14 +278,14 @@ class IllegalTransition(MpesaError):  # noqa: N818 - it names a state
     """A transition that is not in the machine's table; nothing was changed.
 
     Attributes:
-        status: where the transaction stands.
+        status: where the transaction (the invoice, the subscription) stands.
         target: where it was asked to go.
     """
 
-    def __init__(self, status: str, target: str) -> None:
+    def __init__(self, status: str, target: str, *, kind: str = "A transaction") -> None:
         self.status = status
         self.target = target
-        super().__init__(f"A transaction that is {status} cannot become {target}.")
+        super().__init__(f"{kind} that is {status} cannot become {target}.")
 
 
 class TransactionNotFound(MpesaError, LookupError):  # noqa: N818 - it names a state

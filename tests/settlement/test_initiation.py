@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from mpesa_core.client import DarajaClient
 from mpesa_core.errors import (
     Busy,
     ConfigurationError,
@@ -23,6 +24,7 @@ from mpesa_core.errors import (
 )
 from mpesa_core.payments.machine import Source, is_known
 from mpesa_core.payments.records import Status
+from mpesa_core.sandbox import LocalDaraja
 from mpesa_core.settings import Account
 from tests.settlement.desk import (
     PHONE,
@@ -363,3 +365,15 @@ def test_cancelled_push_frees_nothing_but_says_so(desk):
     row = desk.push()
     desk.post("STK", stk_result(1032), row.callback_token)
     assert ["payment_failed", "payment_cancelled"] == desk.names()
+
+
+def test_vault_that_is_down_leaves_nothing_open(repository):
+    """A secret that cannot be fetched means that nothing was sent: the row is FAILED and known, not open."""
+    def vault():
+        raise ConnectionError("down")
+
+    desk = Desk(repository, passkey=vault)
+    desk.gateway._driver._client = DarajaClient.over(LocalDaraja(post=lambda *_: 200).handle, desk.settings)
+    with pytest.raises(NotSent) as caught:
+        desk.push()
+    assert (Status.FAILED, "unsent") == (caught.value.transaction.status, caught.value.transaction.reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn, cast
 
-from mpesa_core.errors import ConfigurationError
+from mpesa_core.errors import ConfigurationError, NotSent
 
 __all__ = ["Secret", "secret"]
 
@@ -26,9 +26,13 @@ class Secret:
         """The secret itself.
 
         Raises:
-            ConfigurationError: the callable returned no text. What the callable itself raises passes through.
+            ConfigurationError: the callable returned no text.
+            NotSent: the callable raised; whatever needed the secret was not sent.
         """
-        value: object = self._source() if callable(self._source) else self._source
+        try:
+            value: object = self._source() if callable(self._source) else self._source
+        except Exception as error:  # noqa: BLE001 - a vault's client raises what it likes, and may quote the secret
+            raise NotSent(f"A secret could not be fetched: its callable raised {type(error).__name__}.") from None
         if not isinstance(value, str):
             raise ConfigurationError([f"a secret's callable returned {type(value).__name__}, expected text"])
         if not value:
