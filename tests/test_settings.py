@@ -23,7 +23,15 @@ from mpesa_core.settings.kinds import kind_of
 CANARY = "CANARY-8d1f"
 FIELDS = {field.name: field for field in attrs.fields(Settings)}
 URLS = [name for name in FIELDS if name.endswith("_url")]
-SECRETS = ["consumer_key", "consumer_secret", "passkey", "initiator_password", "security_credential", "callback_secret"]
+SECRETS = [
+    "consumer_key",
+    "consumer_secret",
+    "passkey",
+    "initiator_password",
+    "security_credential",
+    "bills_app_key",
+    "callback_secret",
+]
 DURATIONS = [name for name, field in FIELDS.items() if field.type == "float"]
 
 
@@ -183,6 +191,8 @@ WRONG = {
     "count": [None, 0, -1, 1.0, True, "5", 10**12],
     "seconds": [None, 0, -1, "30", True, float("nan"), float("inf"), Decimal(5), timedelta(0), timedelta(-1)],
     "list": [None, "10.0.0.1", ["10.0.0.300"], [10], [None], ["host.example"], 5, ["10.0.0.1", "x"]],
+    "url_path": [None, 5, "", "v1", "/v1/", "/v 1", "https://api.safaricom.co.ke/v1"],
+    "header": [None, 5, "", "app key", "appKey:", "x" * 65],
     "short_code": [174379, b"174379", "1234", "12345678", " 174379", "١٧٤٣٧٩"],
     "choice": [None, "", "no", 1, ["accept"], "Accept"],
     "file": [5, "", b"", ["x"]],
@@ -210,6 +220,10 @@ def each_wrong_value():
             kind = "choice"
         elif name == "initiator_name":
             kind = "str"
+        elif name == "bills_base_path":
+            kind = "url_path"
+        elif name == "bills_app_key_header":
+            kind = "header"
         for value in [5, "", b"x"] if kind == "path" else WRONG.get(kind, []):
             optional = name in {"queries_per_minute", "ratiba_edition"}
             if not (optional and value is None) and not (name == "send_retries" and value == 0):

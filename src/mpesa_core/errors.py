@@ -240,6 +240,8 @@ class IdempotencyMismatch(MpesaError):  # noqa: N818 - it names a state
         key: the key.
         differences: the names of the parameters that differ.
         owner: id of the transaction, invoice or subscription that has the key.
+        field: the argument's name: ``idempotency_key``, or an invoice's ``external_reference``.
+        kind: what the owner is: ``transaction``, ``invoice`` or ``subscription``.
     """
 
     def __init__(
@@ -254,10 +256,13 @@ class IdempotencyMismatch(MpesaError):  # noqa: N818 - it names a state
         self.key = key
         self.differences = tuple(differences)
         self.owner = owner
+        self.field = field
+        self.kind = kind
+        word = field.rpartition("_")[2]
         new = "payment" if kind == "transaction" else kind
         super().__init__(
             f"{field} {key!r} belongs to {kind} {owner}, which differs in {', '.join(self.differences)}. "
-            f"Use a new one for a new {new}, or repeat the call with the same parameters."
+            f"Use a new {word} for a new {new}, or repeat the call with the same parameters."
         )
 
 
@@ -280,12 +285,15 @@ class IllegalTransition(MpesaError):  # noqa: N818 - it names a state
     Attributes:
         status: where the transaction (the invoice, the subscription) stands.
         target: where it was asked to go.
+        kind: what it is: ``transaction``, ``invoice`` or ``subscription``.
     """
 
-    def __init__(self, status: str, target: str, *, kind: str = "A transaction") -> None:
+    def __init__(self, status: str, target: str, *, kind: str = "transaction") -> None:
         self.status = status
         self.target = target
-        super().__init__(f"{kind} that is {status} cannot become {target}.")
+        self.kind = kind
+        article = "An" if kind[:1] in "aeiou" else "A"
+        super().__init__(f"{article} {kind} that is {status} cannot become {target}.")
 
 
 class TransactionNotFound(MpesaError, LookupError):  # noqa: N818 - it names a state

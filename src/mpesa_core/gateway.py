@@ -25,6 +25,7 @@ from mpesa_core.daraja.balance import AccountBalance
 from mpesa_core.daraja.c2b import RegisterUrls, RegisterUrlsAnswer
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.daraja.pull import PullRegistered, RegisterPull
+from mpesa_core.dues import AsyncDuesGateway, DuesGateway, keeps
 from mpesa_core.errors import ConfigurationError, InvalidField, MpesaError, TransactionNotFound
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
 from mpesa_core.repository.protocol import AsyncRepository, Repository
@@ -72,12 +73,18 @@ class _Desk:
     """What both gateways share: the procedures, before anybody runs them."""
 
     def __init__(
-        self, settings: Settings, clock: Callable[[], datetime], new_id: Callable[[], UUID], account: str = "default"
+        self,
+        settings: Settings,
+        repository: object,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+        account: str = "default",
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.new_id = new_id
-        self.engine = Engine(settings, clock, new_id)
+        self.engine = Engine(settings, clock, new_id, **keeps(repository))
+        self._store = repository
         self._initiation = Initiation(self.engine, new_id)
         self._account_name = account
 
@@ -206,7 +213,7 @@ class _Desk:
         return next((reply.value for reply in replies if isinstance(reply.value, Mapping)), None)
 
 
-class Gateway(_Desk):
+class Gateway(_Desk, DuesGateway):
     """The front door of a program. One for a process, shared by its threads; it survives a fork.
 
     Args:
@@ -237,7 +244,7 @@ class Gateway(_Desk):
         clock: Callable[[], datetime] = _now,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
-        super().__init__(settings, clock, new_id)
+        super().__init__(settings, repository, clock, new_id)
         self.repository = repository
         self.client: Sender = client if client is not None else _LazyClient(settings)
         self.bus: Bus = bus if bus is not None else BlinkerBus(sender)
@@ -741,7 +748,7 @@ class Gateway(_Desk):
         return self._driver.run(procedure)
 
 
-class AsyncGateway(_Desk):
+class AsyncGateway(_Desk, AsyncDuesGateway):
     """The same front door with coroutines. Each method is documented on :class:`Gateway`.
 
     Args:
@@ -767,7 +774,7 @@ class AsyncGateway(_Desk):
         clock: Callable[[], datetime] = _now,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
-        super().__init__(settings, clock, new_id)
+        super().__init__(settings, repository, clock, new_id)
         self.repository = repository
         self.client: AsyncSender = client if client is not None else _LazyAsyncClient(settings)
         self.bus: Bus = bus if bus is not None else BlinkerBus(sender)
@@ -1008,6 +1015,9 @@ class AsyncGateway(_Desk):
     async def replay(self, callback_id: UUID) -> Verdict | None:
         """See :meth:`Gateway.replay`."""
         return await self._driver.run(self._replay(callback_id))
+
+    async def _arun(self, procedure: Procedure[T]) -> T:
+        return await self._driver.run(procedure)
 
 
 class _LazyClient:

@@ -38,6 +38,9 @@ __all__ = [
     "balance_received",
     "c2b_validation_received",
     "callback_received",
+    "invoice_created",
+    "invoice_paid",
+    "invoice_voided",
     "payment_cancelled",
     "payment_confirmed",
     "payment_denied",
@@ -50,6 +53,11 @@ __all__ = [
     "reversal_completed",
     "reversal_failed",
     "settlement_conflict",
+    "subscription_cancelled",
+    "subscription_charged",
+    "subscription_created",
+    "subscription_disabled",
+    "subscription_failed",
     "transfer_completed",
     "transfer_failed",
 ]
@@ -125,6 +133,30 @@ settlement_conflict = Signal(
     "Evidence contradicts what is known; a person has to look. Arguments: transaction (or None), callback, problem (a "
     "sentence).",
 )
+invoice_created = Signal("invoice_created", "An invoice was sent. Arguments: invoice.")
+invoice_paid = Signal(
+    "invoice_paid",
+    "An invoice is paid in full, or more. Arguments: invoice; transaction (the payment that completed it).",
+)
+invoice_voided = Signal("invoice_voided", "Bill Manager cancelled an invoice at our word. Arguments: invoice.")
+subscription_created = Signal(
+    "subscription_created", "The customer agreed to a standing order. Arguments: subscription."
+)
+subscription_failed = Signal(
+    "subscription_failed",
+    "There is no standing order: the customer did not agree, or M-PESA refused. Arguments: subscription, result_code "
+    "(int, or text), result_desc.",
+)
+subscription_charged = Signal(
+    "subscription_charged",
+    "As well as payment_confirmed, for a payment of a standing order. Arguments: subscription, transaction.",
+)
+subscription_disabled = Signal(
+    "subscription_disabled", "The host recorded that the customer disabled a standing order. Arguments: subscription."
+)
+subscription_cancelled = Signal(
+    "subscription_cancelled", "The host recorded that the customer cancelled a standing order. Arguments: subscription."
+)
 
 SIGNALS: Mapping[str, Signal] = {
     signal.name: signal
@@ -146,6 +178,14 @@ SIGNALS: Mapping[str, Signal] = {
         balance_received,
         callback_received,
         settlement_conflict,
+        invoice_created,
+        invoice_paid,
+        invoice_voided,
+        subscription_created,
+        subscription_failed,
+        subscription_charged,
+        subscription_disabled,
+        subscription_cancelled,
     )
 }
 """Every signal by name."""

@@ -204,7 +204,7 @@ def paid_so_far(row: InvoiceRecord) -> Decimal:
 
 def _check(row: InvoiceRecord, target: InvoiceStatus) -> InvoiceStatus:
     if target not in INVOICE_TRANSITIONS[InvoiceStatus(row.status)]:
-        raise IllegalTransition(row.status, target)
+        raise IllegalTransition(row.status, target, kind="invoice")
     return target
 
 
@@ -267,6 +267,6 @@ def voided(row: InvoiceRecord, now: datetime) -> dict[str, Any] | None:
     if row.status == InvoiceStatus.VOIDED:
         return None
     if row.payments:
-        raise IllegalTransition(row.status, InvoiceStatus.VOIDED)
+        raise IllegalTransition(row.status, InvoiceStatus.VOIDED, kind="invoice")
     changes = {"status": _check(row, InvoiceStatus.VOIDED), "voided_at": now, "next_check_at": None}
     return with_signal(row, "invoice_voided", now, changes=changes)

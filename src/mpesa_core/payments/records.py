@@ -20,6 +20,9 @@ import attrs
 from mpesa_core.daraja.callbacks import CallbackType
 
 __all__ = [
+    "PAYMENTS",
+    "REFUNDS",
+    "UNIQUE_KEYS",
     "CallbackDraft",
     "CallbackRecord",
     "CallbackRow",
@@ -49,6 +52,12 @@ class TransactionType(StrEnum):
     """A remittance to the Kenya Revenue Authority."""
     B2B_EXPRESS = "B2B_EXPRESS"
     """Another business's till is asked to pay us."""
+    BILL_PAYMENT = "BILL_PAYMENT"
+    """A payment that Bill Manager reports: like C2B, nobody asked for it in that moment."""
+
+
+PAYMENTS: Final = frozenset({TransactionType.STK_PUSH, TransactionType.C2B, TransactionType.BILL_PAYMENT})
+"""What brings a customer's money."""
 
 
 REFUNDS: Final = frozenset({TransactionType.REVERSAL, TransactionType.B2C})
@@ -278,7 +287,7 @@ class Transaction(TransactionDraft):
             short code where that is a business.
         amount: shillings, two decimals.
         account_reference, transaction_desc: as sent; for C2B as the customer typed it.
-        parent_id: of a reversal, refund or charge: the transaction that it belongs to.
+        parent_id: of a reversal or refund: the payment that it gives back; of a payment: its invoice or subscription.
         idempotency_key: the host's; unique.
         callback_token: the last part of its callback URLs; unique.
         result_code: M-PESA's code where it is a number, 0 for success.

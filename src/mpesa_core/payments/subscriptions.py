@@ -252,7 +252,7 @@ def midnight_after(day: date) -> datetime:
 
 def _check(row: SubscriptionRecord, target: SubscriptionStatus) -> SubscriptionStatus:
     if target not in SUBSCRIPTION_TRANSITIONS[SubscriptionStatus(row.status)]:
-        raise IllegalTransition(row.status, target)
+        raise IllegalTransition(row.status, target, kind="subscription")
     return target
 
 

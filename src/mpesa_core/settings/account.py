@@ -18,9 +18,9 @@ class Account:
     """A short code and its keys. What it leaves out is taken from the default account, as far as it belongs to it.
 
     An account on the default account's own short code (given again, or left out) takes everything that it leaves out.
-    An account on another short code takes the app's keys, the operator and the certificate; never the passkey and the
-    till, which belong to a short code. The app's two keys are taken together or not at all, and so are the operator's
-    name and its password or credential.
+    An account on another short code takes the app's keys, the operator and the certificate; never the passkey, the till
+    and Bill Manager's key, which belong to a short code. The app's two keys are taken together or not at all, and so
+    are the operator's name and its password or credential.
 
     Attributes:
         short_code: the paybill, or for a till the store (head office) number that STK passwords are made with.
@@ -29,6 +29,7 @@ class Account:
         passkey: the STK push passkey of the short code.
         initiator_name, initiator_password: the API operator that pays out, reverses and asks.
         security_credential: a ready-made credential instead of the password (then cryptography is not needed).
+        bills_app_key: the key that Bill Manager gave the short code at its opt-in, where later calls are to carry it.
         certificate: path or bytes of the certificate that encrypts the password; the environment's bundled one by
             default.
     """
@@ -41,6 +42,7 @@ class Account:
     initiator_name: str | None = attrs.field(default=None, metadata=TEXT)
     initiator_password: Secret | None = attrs.field(default=None, converter=secret, metadata=SECRET)
     security_credential: Secret | None = attrs.field(default=None, converter=secret, metadata=SECRET)
+    bills_app_key: Secret | None = attrs.field(default=None, converter=secret, metadata=SECRET)
     certificate: str | Path | bytes | None = attrs.field(default=None, repr=False, metadata=FILE)
 
 
@@ -52,7 +54,7 @@ _SHARED: Final = (
     ("initiator_name", "initiator_password", "security_credential"),
     ("certificate",),
 )
-_OF_THE_SHORT_CODE: Final = (("short_code",), ("till_number",), ("passkey",))
+_OF_THE_SHORT_CODE: Final = (("short_code",), ("till_number",), ("passkey",), ("bills_app_key",))
 
 
 def inherit(own: Account, default: Account) -> Account:

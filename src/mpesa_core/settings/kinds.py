@@ -22,6 +22,7 @@ __all__ = [
     "ENVIRONMENT",
     "FILE",
     "FLAG",
+    "HEADER",
     "LIMIT",
     "NETWORKS",
     "PATH",
@@ -30,6 +31,7 @@ __all__ = [
     "SHORT_CODE",
     "TEXT",
     "URL",
+    "URL_PATH",
     "Kind",
     "kind_of",
     "seconds",
@@ -184,6 +186,20 @@ FILE = _metadata(
 )
 PATH = _metadata(Kind("the path of a folder", lambda value: isinstance(value, (str, Path)) and bool(value)))
 URL = _metadata(Kind("an absolute URL such as https://shop.example/pay/", _is_text))
+URL_PATH = _metadata(
+    Kind(
+        "a path such as /v1/billmanager-invoice",
+        lambda value: isinstance(value, str) and re.fullmatch(r"(?:/[A-Za-z0-9_.\-]+)+", value) is not None,
+        optional=False,
+    )
+)
+HEADER = _metadata(
+    Kind(
+        "the name of an HTTP header",
+        lambda value: isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_\-]{1,64}", value) is not None,
+        optional=False,
+    )
+)
 ENVIRONMENT = _metadata(Kind("'sandbox', 'production' or the base URL of a local Daraja", _is_text, optional=False))
 FLAG = _metadata(Kind("True or False", lambda value: isinstance(value, bool), read=_read_flag, optional=False))
 COUNT = _metadata(Kind("a whole number above 0", _is_whole(1), read=_read_whole, optional=False))
@@ -216,7 +232,7 @@ ACCOUNTS = _metadata(
 )
 
 
-def CHOICE_OF(*choices: str) -> Mapping[str, Kind]:  # noqa: N802 - it stands among constants
+def CHOICE_OF(*choices: str, optional: bool = False) -> Mapping[str, Kind]:  # noqa: N802 - it stands among constants
     """One of some words."""
     words = " or ".join(map(repr, choices))
-    return _metadata(Kind(words, lambda value: isinstance(value, str) and value in choices, optional=False))
+    return _metadata(Kind(words, lambda value: isinstance(value, str) and value in choices, optional=optional))

@@ -77,6 +77,10 @@ class Settings:
         callback_tokens: give each request's callback URLs an unguessable last part of their own.
         callback_secret: sign those tokens, and refuse (404) every callback whose path has no valid one. The URLs that
             are registered once (C2B) get a fixed signed token.
+        bills_base_path: the path that Bill Manager's calls have in common; some go-live mails list it doubled.
+        bills_app_key_header: the header that carries ``bills_app_key``; Safaricom's page spells it in two ways.
+        ratiba_edition: ``2025`` or ``2026``: which table of frequencies the app's standing orders have. The same number
+            means another frequency in the other one: ask Safaricom before going live. There is no default.
         verify_callback_source_ip: refuse (403, but keep) callbacks from addresses not in the allowlist.
         callback_ip_allowlist: addresses and networks that callbacks may come from.
         trusted_proxies: addresses and networks of your own proxies, whose ``X-Forwarded-For`` is believed.
@@ -118,6 +122,7 @@ class Settings:
     initiator_name: str | None = attrs.field(default=None, metadata=kinds.TEXT)
     initiator_password: Secret | None = attrs.field(default=None, converter=secret, metadata=kinds.SECRET)
     security_credential: Secret | None = attrs.field(default=None, converter=secret, metadata=kinds.SECRET)
+    bills_app_key: Secret | None = attrs.field(default=None, converter=secret, metadata=kinds.SECRET)
     certificate: str | Path | bytes | None = attrs.field(default=None, repr=False, metadata=kinds.FILE)
     accounts: Mapping[str, Account] = attrs.field(factory=dict, converter=_copy, hash=False, metadata=kinds.ACCOUNTS)
 
@@ -140,6 +145,12 @@ class Settings:
     standing_order_url: str | None = attrs.field(default=None, metadata=kinds.URL)
     callback_tokens: bool = attrs.field(default=True, metadata=kinds.FLAG)
     callback_secret: Secret | None = attrs.field(default=None, converter=secret, metadata=kinds.SECRET)
+
+    bills_base_path: str = attrs.field(default="/v1/billmanager-invoice", metadata=kinds.URL_PATH)
+    bills_app_key_header: str = attrs.field(default="appKey", metadata=kinds.HEADER)
+    ratiba_edition: Literal["2025", "2026"] | None = attrs.field(
+        default=None, metadata=kinds.CHOICE_OF("2025", "2026", optional=True)
+    )
 
     verify_callback_source_ip: bool = attrs.field(default=True, metadata=kinds.FLAG)
     callback_ip_allowlist: tuple[str, ...] = attrs.field(

@@ -14,7 +14,7 @@ from mpesa_core.payments.decide import Duplicate, Evidence, Settle, accept
 from mpesa_core.payments.records import CallbackRecord, Disposition, TransactionRecord
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.engine import Applied, Engine
-from mpesa_core.settlement.evidence import SPEAKS_OF, evidence_of
+from mpesa_core.settlement.evidence import CONFIRMATIONS, SPEAKS_OF, evidence_of
 
 __all__ = ["accept_conflict", "dismiss_conflict"]
 
@@ -43,7 +43,7 @@ def accept_conflict(
     evidence, message = _evidence(callback)
     owner = transaction_id or callback.related_transaction_id
     if owner is None:
-        if callback.callback_type not in (CallbackType.C2B_CONFIRMATION, CallbackType.PULL):
+        if callback.callback_type not in CONFIRMATIONS:
             raise TransactionNotFound(
                 f"callback {callback_id} belongs to no transaction yet: say which one it is about"
             )
@@ -122,7 +122,7 @@ def _conflict(engine: Engine, callback_id: UUID) -> Procedure[CallbackRecord]:
 
 
 def _can_settle(callback: CallbackRecord) -> bool:
-    settling = (*SPEAKS_OF, CallbackType.C2B_CONFIRMATION, CallbackType.PULL)
+    settling = (*SPEAKS_OF, *CONFIRMATIONS)
     return callback.callback_type in settling
 
 

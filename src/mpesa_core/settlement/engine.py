@@ -25,7 +25,14 @@ from uuid import UUID, uuid5
 
 import attrs
 
-from mpesa_core.daraja.callbacks import BalanceCallback, Callback, CallbackType, Unreadable, decode_callback
+from mpesa_core.daraja.callbacks import (
+    BalanceCallback,
+    Callback,
+    CallbackType,
+    StandingOrderCallback,
+    Unreadable,
+    decode_callback,
+)
 from mpesa_core.daraja.codes import Outcome
 from mpesa_core.errors import DuplicateKey, StorageError
 from mpesa_core.outline import outline
@@ -58,8 +65,10 @@ from mpesa_core.payments.records import (
 from mpesa_core.payments.schedule import backoff, next_check
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.effects import Procedure, Store, deliver, resolve_c2b
-from mpesa_core.settlement.evidence import SPEAKS_OF, evidence_of
+from mpesa_core.settlement.evidence import CONFIRMATIONS, SPEAKS_OF, evidence_of
+from mpesa_core.settlement.invoices import Invoices
 from mpesa_core.settlement.questions import Questions
+from mpesa_core.settlement.subscriptions import Subscriptions
 from mpesa_core.values import redact
 
 __all__ = ["C2B_NAMESPACE", "Applied", "Closed", "Engine", "Postponed", "Verdict"]
@@ -123,13 +132,25 @@ class Engine:
         settings: leases, deadlines and options.
         clock: the time, aware, in UTC.
         new_id: makes the ids of recorded answers.
+        invoices: the repository keeps invoices.
+        subscriptions: the repository keeps subscriptions.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], datetime], new_id: Callable[[], UUID]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+        *,
+        invoices: bool = False,
+        subscriptions: bool = False,
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.store = Store()
         self.questions = Questions(settings, clock, new_id)
+        self.invoices = Invoices(settings, clock, kept=invoices)
+        self.subscriptions = Subscriptions(settings, clock, kept=subscriptions)
 
     # -- one callback ----------------------------------------------------------------------------------------------
 
@@ -175,8 +196,10 @@ class Engine:
                 "balance_received", {"raw_payload": message.raw, "balances": message.balances, "callback": callback}
             )
             return Closed(Disposition.APPLIED)
-        if callback_type in (CallbackType.C2B_CONFIRMATION, CallbackType.PULL):
+        if callback_type in CONFIRMATIONS:
             return (yield from self._confirmation(callback, message, callback_type))
+        if isinstance(message, StandingOrderCallback) and self.subscriptions.kept:
+            return (yield from self._standing_order(callback, message))
         if callback_type not in SPEAKS_OF:
             return Closed(Disposition.APPLIED)
         evidence = evidence_of(message, callback_type, callback.id)
@@ -185,6 +208,14 @@ class Engine:
             return (yield from self._find(callback, evidence, SPEAKS_OF[callback_type]))
 
         return (yield from self.apply(find, evidence, callback))
+
+    def _standing_order(self, callback: CallbackRecord, message: StandingOrderCallback) -> Procedure[Verdict]:
+        told = yield from self.subscriptions.answer(callback, message)
+        if told is None:
+            return self._put_back(callback, unmatched=True)
+        if told.problem is not None:
+            yield from self._announce_conflict(None, callback, told.problem)
+        return Closed(told.disposition, error=told.problem)
 
     def _finish(self, callback: CallbackRecord, lease: datetime, verdict: Verdict) -> Procedure[None]:
         if isinstance(verdict, Postponed):
@@ -438,7 +469,10 @@ class Engine:
             case Several(rows=several):
                 return (yield from self._hold(several, evidence, callback))
             case Create():
-                return (yield from self.create_c2b(message, evidence))
+                payer = yield from self.subscriptions.payer(evidence, message.occurred_at, callback.received_at)
+                if isinstance(payer, datetime):
+                    return Postponed(payer)
+                return (yield from self.create_c2b(message, evidence, payer))
 
     def _hold(
         self, rows: Sequence[TransactionRecord], evidence: Evidence, callback: CallbackRecord
@@ -490,8 +524,15 @@ class Engine:
             )
         )
 
-    def create_c2b(self, message: Callback, evidence: Evidence) -> Procedure[Verdict | None]:
+    def create_c2b(
+        self, message: Callback, evidence: Evidence, subscription_id: UUID | None = None
+    ) -> Procedure[Verdict | None]:
         """Record a C2B payment that nobody initiated: settled, fenced and with its receipt in one operation.
+
+        Args:
+            message: the confirmation, or Bill Manager's report.
+            evidence: what it says.
+            subscription_id: the subscription whose payment it is, if any.
 
         Returns:
             None when somebody else recorded its receipt first: match again.
@@ -500,7 +541,7 @@ class Engine:
         host = yield from resolve_c2b(message)
         draft = TransactionDraft(
             id=uuid5(C2B_NAMESPACE, f"{evidence.short_code}:{evidence.receipt}"),
-            transaction_type=TransactionType.C2B,
+            transaction_type=_created(message),
             status=Status.SUCCESS,
             account=self._account_of(evidence.short_code or ""),
             short_code=evidence.short_code or "",
@@ -517,6 +558,7 @@ class Engine:
             settled_by=evidence.source,
             confirmed_at=now,
             generation=1,
+            parent_id=subscription_id,
             host=dict(host or {}),
             **self.fence(),
         )
@@ -552,8 +594,10 @@ class Engine:
             parent, ready = yield from self._carry_to_parent(row)
             if not ready:
                 return False
+        row = yield from self.invoices.carry(row)
         yield from self.fire(row, parent)
         yield from self._mark(row)
+        yield from self.invoices.follow(row)
         return True
 
     def fire(self, row: TransactionRecord, parent: TransactionRecord | None = None) -> Procedure[None]:
@@ -564,6 +608,7 @@ class Engine:
             reversal = children[-1] if children else None
         for announcement in announcements(row, parent, reversal):
             yield from deliver(announcement.signal, announcement.arguments, transaction=row)
+        yield from self.subscriptions.fire(row)
 
     def _mark(self, row: TransactionRecord) -> Procedure[None]:
         current: TransactionRecord | None = row
@@ -680,6 +725,11 @@ class Engine:
         if isinstance(verdict, Applied) and verdict.announce:
             yield from self.announce(verdict.row)
         return (yield from self.store.get(row.id))
+
+
+def _created(message: Callback) -> TransactionType:
+    reported = message.callback_type is CallbackType.BILL_PAYMENT
+    return TransactionType.BILL_PAYMENT if reported else TransactionType.C2B
 
 
 def _several(evidence: Evidence) -> str:

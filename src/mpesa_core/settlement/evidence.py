@@ -11,13 +11,14 @@ from mpesa_core.payments.decide import Evidence
 from mpesa_core.payments.machine import Source
 from mpesa_core.payments.records import TransactionType
 
-__all__ = ["SPEAKS_OF", "evidence_of"]
+__all__ = ["CONFIRMATIONS", "SPEAKS_OF", "evidence_of"]
 
 _SOURCES: Final = {
     CallbackType.STK: Source.CALLBACK,
     CallbackType.STK_QUERY: Source.QUERY,
     CallbackType.C2B_CONFIRMATION: Source.CONFIRMATION,
     CallbackType.PULL: Source.CONFIRMATION,
+    CallbackType.BILL_PAYMENT: Source.CONFIRMATION,
     CallbackType.B2C_RESULT: Source.CALLBACK,
     CallbackType.B2C_TIMEOUT: Source.NOTICE,
     CallbackType.B2B_RESULT: Source.CALLBACK,
@@ -32,6 +33,7 @@ _FAMILIES: Final = {
     CallbackType.STK_QUERY: Family.STK,
     CallbackType.C2B_CONFIRMATION: Family.C2B,
     CallbackType.PULL: Family.C2B,
+    CallbackType.BILL_PAYMENT: Family.C2B,
     CallbackType.B2C_RESULT: Family.B2C,
     CallbackType.B2C_TIMEOUT: Family.B2C,
     CallbackType.B2B_RESULT: Family.B2B,
@@ -41,6 +43,9 @@ _FAMILIES: Final = {
     CallbackType.REVERSAL_TIMEOUT: Family.REVERSAL,
     CallbackType.STATUS_RESULT: Family.STATUS,
 }
+CONFIRMATIONS: Final = frozenset({CallbackType.C2B_CONFIRMATION, CallbackType.PULL, CallbackType.BILL_PAYMENT})
+"""The reports of a payment by its receipt: of one that is known, or of one that nobody asked for."""
+
 SPEAKS_OF: Final = {
     CallbackType.STK: {TransactionType.STK_PUSH},
     CallbackType.STK_QUERY: {TransactionType.STK_PUSH},

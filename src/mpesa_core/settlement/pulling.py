@@ -38,12 +38,12 @@ from mpesa_core.errors import (
     UnexpectedAnswer,
 )
 from mpesa_core.payments.records import (
+    PAYMENTS,
     CallbackDraft,
     Disposition,
     Key,
     Status,
     TransactionRecord,
-    TransactionType,
 )
 from mpesa_core.settlement.effects import Procedure, StoreCall, send
 from mpesa_core.settlement.engine import Applied, Engine
@@ -413,7 +413,7 @@ def _receipt(row: _Row) -> str:
 
 def _is_listed(row: TransactionRecord) -> bool:
     """Whether M-PESA lists such a payment: one by a customer, of which the money stayed."""
-    return row.status == Status.SUCCESS and row.transaction_type in (TransactionType.STK_PUSH, TransactionType.C2B)
+    return row.status == Status.SUCCESS and row.transaction_type in PAYMENTS
 
 
 def _paid(row: TransactionRecord) -> tuple[datetime, datetime]:

@@ -70,7 +70,7 @@ class Questions:
         """Whether M-PESA offers a question about this transaction, with what is known of it."""
         if row.transaction_type == TransactionType.STK_PUSH:
             return row.checkout_request_id is not None
-        if row.transaction_type in (TransactionType.C2B, TransactionType.B2B_EXPRESS):
+        if row.transaction_type in (TransactionType.C2B, TransactionType.BILL_PAYMENT, TransactionType.B2B_EXPRESS):
             return False
         return bool(row.originator_conversation_id or row.mpesa_receipt_number)
 

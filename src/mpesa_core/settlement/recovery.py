@@ -19,21 +19,28 @@ class Recovered:
         unsent: transactions found never sent, and settled as FAILED.
         announced: settlements whose signals were fired late.
         callbacks: open callbacks that were processed.
+        dues: signals of invoices and subscriptions that were fired late, and invoices and subscriptions that fell due.
     """
 
     unsent: int = 0
     announced: int = 0
     callbacks: int = 0
+    dues: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.unsent or self.announced or self.callbacks)
+        return bool(self.unsent or self.announced or self.callbacks or self.dues)
 
     def __add__(self, other: Recovered) -> Recovered:
-        return Recovered(self.unsent + other.unsent, self.announced + other.announced, self.callbacks + other.callbacks)
+        return Recovered(
+            self.unsent + other.unsent,
+            self.announced + other.announced,
+            self.callbacks + other.callbacks,
+            self.dues + other.dues,
+        )
 
 
 def recover(engine: Engine, limit: int = 100) -> Procedure[Recovered]:
-    """One sweep: lapsed announcements, open callbacks that are due, and what was recorded and never sent.
+    """One sweep: lapsed announcements, open callbacks that are due, what was never sent, and what fell due.
 
     Several processes may run it at once: each piece of work is claimed by compare-and-set.
 
@@ -52,4 +59,5 @@ def recover(engine: Engine, limit: int = 100) -> Procedure[Recovered]:
     for row in (yield from engine.store.due(Sweep.UNSENT, engine.clock(), limit)):
         concluded = yield from engine.unsent(row)
         unsent += concluded is not None and concluded.status != Status.PENDING
-    return Recovered(unsent, announced, callbacks)
+    dues = sum((yield from engine.invoices.sweep(limit))) + sum((yield from engine.subscriptions.sweep(limit)))
+    return Recovered(unsent, announced, callbacks, dues)

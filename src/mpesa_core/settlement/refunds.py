@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from mpesa_core.daraja.b2c import B2CPayment
@@ -17,14 +17,12 @@ from mpesa_core.daraja.operation import AnyOperation
 from mpesa_core.daraja.reversal import Reversal
 from mpesa_core.errors import InvalidField, RefundExceedsPayment, TransactionNotFound
 from mpesa_core.payments.machine import is_known
-from mpesa_core.payments.records import Key, Status, TransactionDraft, TransactionRecord, TransactionType
+from mpesa_core.payments.records import PAYMENTS, Key, Status, TransactionDraft, TransactionRecord, TransactionType
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.sending import OPERATOR_KEYS, Sending
 from mpesa_core.values import money
 
 __all__ = ["Refunds"]
-
-_PAYMENTS: Final = (TransactionType.STK_PUSH, TransactionType.C2B)
 
 
 class Refunds(Sending):
@@ -122,7 +120,7 @@ class Refunds(Sending):
         payment = yield from self._store.get(transaction)
         if payment is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
-        if payment.transaction_type not in _PAYMENTS or payment.status not in (Status.SUCCESS, Status.REVERSED):
+        if payment.transaction_type not in PAYMENTS or payment.status not in (Status.SUCCESS, Status.REVERSED):
             raise InvalidField(
                 "transaction",
                 f"{payment.transaction_type}, {payment.status}",
