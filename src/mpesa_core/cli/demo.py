@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -319,25 +319,26 @@ class _Story:
 @contextmanager
 def _serving(story: _Story) -> Iterator[Gateway]:
     """The local Daraja and the shop's callback URLs, each on a port of loopback, and the gateway between them."""
-    web = make_server("127.0.0.1", 0, lambda *_: [], _Server, _Quiet)
-    with DarajaServer(story.daraja) as server, story.shop.listening(_SENDER):
+    with (
+        closing(story.repository),
+        DarajaServer(story.daraja) as server,
+        story.shop.listening(_SENDER),
+        make_server("127.0.0.1", 0, lambda *_: [], _Server, _Quiet) as web,
+    ):
         settings = Settings(
             **story.daraja.settings(server.base_url),
             callback_base_url=f"http://127.0.0.1:{web.server_port}{_PREFIX}",
             callback_ip_allowlist=["127.0.0.1"],
             sweep_interval=0.25,
         )
-        gateway = Gateway(settings, story.repository, sender=_SENDER, clock=story.clock)
-        web.set_app(wsgi_application(Webhooks(gateway), prefix=_PREFIX))
-        threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        try:
-            gateway.start()
-            yield gateway
-        finally:
-            web.shutdown()
-            web.server_close()
-            gateway.close()
-            story.repository.close()
+        with Gateway(settings, story.repository, sender=_SENDER, clock=story.clock) as gateway:
+            web.set_app(wsgi_application(Webhooks(gateway), prefix=_PREFIX))
+            threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            try:
+                gateway.start()
+                yield gateway
+            finally:
+                web.shutdown()
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
