@@ -64,7 +64,7 @@ _MOST: Final = 1000
 """How many invoices one request may hold (source: the "Bill Manager" page)."""
 _COMPARED: Final = ("account_reference", "invoice_name", "full_name", "phone_number", "period", "amount", "due_at")
 _ARRIVED = re.compile(r"external|duplicat|exist", re.IGNORECASE)
-_CANCELLED = re.compile(r"already (?:been )?(?:cancel|void)", re.IGNORECASE)
+_CANCELLED = re.compile(r"already (?:been )?(?:cancel|void)|(?:cancelled|voided) already", re.IGNORECASE)
 
 
 @attrs.frozen
