@@ -9,6 +9,7 @@ import pytest
 from mpesa_core.payments.records import Status
 from mpesa_core.settlement.conflicts import dismiss_conflict
 from mpesa_core.settlement.effects import Deliver, StoreCall
+from mpesa_core.settlement.reconciliation import reconcile
 from mpesa_core.settlement.recovery import recover
 from tests.settlement.mutants import MUTANTS
 from tests.settlement.scenarios import push, reverse, settled_payment
@@ -140,6 +141,26 @@ def test_dismissed_conflict_lets_a_payment_that_was_never_sent_go(world):
         world.repository.get(unsent.id).status,
         dict(world.repository.get(unsent.id).conflicts),
     )
+
+
+def test_conflict_that_was_resolved_before_it_was_kept_again_holds_nothing(world):
+    """A worker that stood still keeps a conflict which a person has resolved meanwhile: the next question takes it off."""
+    push(world, Plan(paid=False, reports=(Report("short"),), question="failed"))
+    world.drain()
+    slow = arrive(world, "short")
+    until(world, slow, before_change("conflicts"))
+    world.pass_time(21)
+    world.run("recover", recover(world.engine))
+    (conflict,) = world.repository.conflicts(10)
+    finish(world, world.spawn("person", dismiss_conflict(world.engine, conflict.id), person=True))
+    finish(world, slow)
+    (row,) = rows(world)
+    assert 1 == len(row.conflicts)
+    assert [] == list(world.repository.conflicts(10))
+    world.pass_time(21)
+    world.run("reconcile", reconcile(world.engine))
+    (row,) = rows(world)
+    assert ({}, Status.FAILED) == (dict(row.conflicts), row.status)
 
 
 def test_refund_that_was_called_unsent_before_it_was_reserved_counts_for_nothing(world):

@@ -408,6 +408,19 @@ class Engine:
         while fresh is not None and (yield from self._conflict(fresh, conflict, None)) is None:
             fresh = yield from self.store.get(row.id)
 
+    def open_conflicts(self, row: TransactionRecord) -> Procedure[dict[str, Any]]:
+        """The conflicts that hold a transaction, without those whose callback is closed otherwise or resolved.
+
+        A worker that stood still for longer than its lease may keep one after somebody else has finished its callback;
+        nobody would find it then.
+        """
+        held = {}
+        for said, entry in row.conflicts.items():
+            callback = (yield from self.store.get_callback(UUID(entry["callback"]))) if entry.get("callback") else None
+            if callback is None or not _is_over(callback):
+                held[said] = entry
+        return held
+
     def _announce_conflict(
         self, row: TransactionRecord | None, callback: CallbackRecord | None, problem: str
     ) -> Procedure[None]:
@@ -730,6 +743,12 @@ class Engine:
 def _created(message: Callback) -> TransactionType:
     reported = message.callback_type is CallbackType.BILL_PAYMENT
     return TransactionType.BILL_PAYMENT if reported else TransactionType.C2B
+
+
+def _is_over(callback: CallbackRecord) -> bool:
+    """Whether a callback is closed, and not as a conflict that a person still has to resolve."""
+    listed = callback.disposition == Disposition.CONFLICT and callback.resolved_at is None
+    return callback.next_attempt_at is None and not listed
 
 
 def _several(evidence: Evidence) -> str:

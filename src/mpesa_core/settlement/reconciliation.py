@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from mpesa_core.payments.machine import OPEN, is_known
@@ -53,7 +55,11 @@ def reconcile_one(engine: Engine, row: TransactionRecord) -> Procedure[Reconcile
     """Ask about one transaction and apply the answer; past its deadline, conclude TIMEOUT if nobody knows better."""
     now = engine.clock()
     due = next_check(row, engine.settings, now, checks=row.checks + 1)
-    claimed = yield from engine.store.change(row.id, row.version, {"next_check_at": due, "checks": row.checks + 1})
+    changes: dict[str, Any] = {"next_check_at": due, "checks": row.checks + 1}
+    held = yield from engine.open_conflicts(row)
+    if len(held) < len(row.conflicts):
+        changes["conflicts"] = held
+    claimed = yield from engine.store.change(row.id, row.version, changes)
     if claimed is None:
         return Reconciled()
     answer = yield from engine.questions.ask(claimed)
