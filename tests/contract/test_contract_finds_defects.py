@@ -213,6 +213,44 @@ DEFECTS = {
         """,
         "test_proved_payments_page_by_page",
     ),
+    "InvoiceWithoutComparing": (
+        """
+        def change_invoice(self, invoice_id, version, changes):
+            row = self.get_invoice(invoice_id)
+            return row and super().change_invoice(invoice_id, row.version, changes)
+        """,
+        "test_a_due_row_is_changed_by_the_version_that_was_read",
+    ),
+    "InvoicesOfEveryStatus": (
+        """
+        def payable_invoices(self, short_code, account_reference, statuses):
+            return super().payable_invoices(short_code, account_reference, ["sent", "overdue", "paid"])
+        """,
+        "test_payable_invoices",
+    ),
+    "InvoiceReferenceOfEveryShortCode": (
+        """
+        def find_invoice(self, short_code, external_reference):
+            found = [super().find_invoice(each, external_reference) for each in ("600000", "600001")]
+            return next((row for row in found if row), None)
+        """,
+        "test_a_reference_belongs_to_one_invoice_of_a_short_code",
+    ),
+    "SubscriptionsThatAreActive": (
+        """
+        def charging_subscriptions(self, short_code, amount, reference):
+            return [row for row in super().charging_subscriptions(short_code, amount, reference) if row.status != "cancelled"]
+        """,
+        "test_charging_subscriptions",
+    ),
+    "DueRowsByTheirAge": (
+        """
+        def due_subscriptions(self, sweep, now, limit):
+            rows = super().due_subscriptions(sweep, now, 100)
+            return sorted(rows, key=lambda row: row.created_at)[:limit]
+        """,
+        "test_each_sweep_of_due_rows",
+    ),
 }
 
 PROGRAM = """

@@ -290,14 +290,14 @@ class _Table(Generic[_R]):
     def _raise_duplicate(self, connection: sqlite3.Connection, row_id: UUID, values: Mapping[str, Any]) -> None:
         """Raise DuplicateKey for the key among the values that another row has; the write lock is still held."""
         for columns in self._unique:
-            if columns[0] not in values or values[columns[0]] is None:
+            if not any(column in values for column in columns):
                 continue
             present = connection.execute(
                 f"SELECT {', '.join(columns)} FROM {self._name} WHERE id = ?",  # noqa: S608 - made of constants
                 [str(row_id)],
             ).fetchone() or [None] * len(columns)
             wanted = [values.get(column, kept) for column, kept in zip(columns, present, strict=True)]
-            owner = connection.execute(
+            owner = connection.execute(  # for None nothing is equal, and nobody has it
                 f"SELECT id FROM {self._name} WHERE {' AND '.join(f'{each} = ?' for each in columns)} AND id <> ?",  # noqa: S608
                 [*wanted, str(row_id)],
             ).fetchone()

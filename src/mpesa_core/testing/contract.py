@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -41,6 +41,8 @@ from mpesa_core.payments.records import (
     TransactionType,
 )
 from mpesa_core.repository.protocol import Repository
+from mpesa_core.testing.base import ContractBase
+from mpesa_core.testing.dues import DuesContract
 
 __all__ = ["CallbackContract", "RepositoryContract", "TransactionContract"]
 
@@ -48,7 +50,6 @@ NOON = datetime(2026, 3, 1, 9, 0, 0, 123456, tzinfo=UTC)
 """The moment around which everything in the contract happens."""
 
 _TICK = timedelta(microseconds=1)
-_Result = TypeVar("_Result")
 _ODD_TEXTS = ("Wanjikũ 🧾 عربى", "'; DROP TABLE x; --", "%_\\", " spaces ", "line\nbreak\ttab", "", "\u00c9", "E\u0301")
 _UNHOLDABLE_TEXTS = ("nul\0inside", "lone \ud800 surrogate", "\udfff")
 
@@ -133,70 +134,7 @@ def same_json(sent: Any, stored: Any) -> bool:
     return type(stored) is type(sent) and bool(stored == sent)
 
 
-class _Base:
-    """What the parts of the contract share: the fixtures and the class attributes that a subclass sets."""
-
-    threads: ClassVar[bool] = True
-    """Whether the repository may be shared between threads; False leaves the races out."""
-    racers: ClassVar[int] = 8
-    """How many threads run in a race."""
-    rounds: ClassVar[int] = 5
-    """How often each race is run."""
-    any_text: ClassVar[bool] = True
-    """Whether text columns and JSON hold NUL and lone surrogates exactly. A store that cannot (PostgreSQL) sets False,
-    and may then replace such characters; it still refuses nothing, and keeps ``raw_bytes`` exactly."""
-    host_fields: ClassVar[Mapping[str, Any]] = {}
-    """Fields of the host's own that rows of this repository take when they are made; none: they are not tried."""
-
-    @pytest.fixture
-    def repository(self) -> Iterator[Repository]:
-        """An empty repository: override this."""
-        raise NotImplementedError("override the fixture `repository`: let it return (or yield) an empty repository")
-
-    @pytest.fixture
-    def reopen(self) -> Callable[[], Repository] | None:
-        """A function that opens another handle on the same store; None where the store dies with its handle."""
-        return None
-
-    @pytest.fixture
-    def other(self, repository: Repository, reopen: Callable[[], Repository] | None) -> Iterator[Repository]:
-        """Another handle on the same store, where there can be one, else the same."""
-        if reopen is None:
-            yield repository
-            return
-        handle = reopen()
-        yield handle
-        close = getattr(handle, "close", None)
-        if close is not None:
-            close()
-
-    def host_of(self, row: TransactionRecord) -> Mapping[str, Any]:
-        """The host's own fields of a row; override it where they are not in ``row.host``."""
-        return {name: getattr(row, "host")[name] for name in self.host_fields}  # noqa: B009 - not in the protocol
-
-    def race(self, *work: Callable[[], _Result]) -> list[_Result | Exception]:
-        """Run each function in a thread of its own, all at one moment; what each returned or raised, in order."""
-        if not self.threads:
-            pytest.skip("this repository does not promise to work with threads")
-        barrier = threading.Barrier(len(work))
-        results: list[_Result | Exception] = [RuntimeError("still running")] * len(work)
-
-        def run(index: int) -> None:
-            barrier.wait(30)
-            try:
-                results[index] = work[index]()
-            except Exception as error:  # noqa: BLE001 - it is the result
-                results[index] = error
-
-        runners = [threading.Thread(target=run, args=(index,), daemon=True) for index in range(len(work))]
-        for runner in runners:
-            runner.start()
-        for runner in runners:
-            runner.join(60)
-        return results
-
-
-class CallbackContract(_Base):
+class CallbackContract(ContractBase):
     """The callback log."""
 
     def test_a_callback_is_kept_exactly(self, repository: Repository, other: Repository) -> None:
@@ -413,7 +351,7 @@ class CallbackContract(_Base):
         assert ({"items": [1]}, {"a": "b"}) == (row.raw_body, dict(row.headers))
 
 
-class TransactionContract(_Base):
+class TransactionContract(ContractBase):
     """The transactions."""
 
     def test_a_transaction_is_kept_exactly(self, repository: Repository, other: Repository) -> None:
@@ -740,7 +678,7 @@ class TransactionContract(_Base):
         assert [lower.id] == ids(candidates("600000", Decimal(10), None))
 
 
-class _TextContract(_Base):
+class _TextContract(ContractBase):
     """Nothing that comes in is refused or cut."""
 
     def test_widths(self, repository: Repository, other: Repository) -> None:
@@ -883,7 +821,7 @@ class _TextContract(_Base):
         assert [timedelta(0)] * 5 == [time.utcoffset() if time is not None else None for time in times]
 
 
-class _RaceContract(_Base):
+class _RaceContract(ContractBase):
     """Threads, let go at one moment."""
 
     def test_one_version_is_changed_once(self, repository: Repository) -> None:
@@ -1005,7 +943,7 @@ class _RaceContract(_Base):
         assert sorted(ids(rows)) == sorted(row_id for result in results for row_id in result)  # type: ignore[union-attr]
 
 
-class _InterruptionContract(_Base):
+class _InterruptionContract(ContractBase):
     """A caller that goes away between two operations leaves what it did, whole, and nothing that stands in the way."""
 
     def _steps(self) -> tuple[UUID, UUID, list[Callable[[Repository], object]], list[dict[str, Any]]]:
@@ -1143,7 +1081,7 @@ class _InterruptionContract(_Base):
                 close()
 
 
-class _SettledScanContract(_Base):
+class _SettledScanContract(ContractBase):
     """The payments that were proved in a span of time; a store without ``settled_between`` promises nothing here."""
 
     @staticmethod
@@ -1201,6 +1139,7 @@ class RepositoryContract(
     _RaceContract,
     _InterruptionContract,
     _SettledScanContract,
+    DuesContract,
 ):
     """Every promise of the repository protocol; see the module's docstring for how to run it on a store of your own.
 
