@@ -369,6 +369,7 @@ def test_cancelled_push_frees_nothing_but_says_so(desk):
 
 def test_vault_that_is_down_leaves_nothing_open(repository):
     """A secret that cannot be fetched means that nothing was sent: the row is FAILED and known, not open."""
+
     def vault():
         raise ConnectionError("down")
 
@@ -377,3 +378,19 @@ def test_vault_that_is_down_leaves_nothing_open(repository):
     with pytest.raises(NotSent) as caught:
         desk.push()
     assert (Status.FAILED, "unsent") == (caught.value.transaction.status, caught.value.transaction.reason)
+
+
+@pytest.mark.parametrize("key", [None, "", "  ", 7])
+def test_payout_needs_a_key_that_tells_it_apart(desk, key):
+    """A payout without a key, or with an empty one, is refused before anything is recorded or sent."""
+    with pytest.raises(InvalidField, match="idempotency_key"):
+        desk.pay(key=key)
+    assert [] == desk.daraja.sent
+
+
+@pytest.mark.parametrize("key", ["", " "])
+def test_empty_key_is_no_key(desk, key):
+    """An empty key, which two orders would share, is refused also where none is needed."""
+    with pytest.raises(InvalidField, match="idempotency_key"):
+        desk.push(idempotency_key=key)
+    assert [] == desk.daraja.sent
