@@ -29,10 +29,14 @@ class Secret:
             ConfigurationError: the callable returned no text.
             NotSent: the callable raised; whatever needed the secret was not sent.
         """
+        value: object = None
+        failed = ""
         try:
-            value: object = self._source() if callable(self._source) else self._source
-        except Exception as error:  # noqa: BLE001 - a vault's client raises what it likes, and may quote the secret
-            raise NotSent(f"A secret could not be fetched: its callable raised {type(error).__name__}.") from None
+            value = self._source() if callable(self._source) else self._source
+        except Exception as error:  # noqa: BLE001 - a vault's client raises what it likes
+            failed = type(error).__name__
+        if failed:  # outside of the except clause: the vault's error may quote the secret, and would come along
+            raise NotSent(f"A secret could not be fetched: its callable raised {failed}.")
         if not isinstance(value, str):
             raise ConfigurationError([f"a secret's callable returned {type(value).__name__}, expected text"])
         if not value:
