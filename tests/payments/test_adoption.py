@@ -72,6 +72,24 @@ def test_old_prompt_is_not_paid_by_a_later_visit():
     assert (row(),) == plausible([row()], CONFIRMATION, later, stk_deadline=900)
 
 
+@pytest.mark.parametrize("status", [Status.PROCESSING, Status.SUCCESS, Status.TIMEOUT])
+@pytest.mark.parametrize(("paid", "expected"), [(-2 * 3600, False), (-1800, True), (60, True)])
+def test_what_was_paid_before_the_prompt_is_not_its_payment(status, paid, expected):
+    """A payment from long before a prompt is not what the prompt brought; a clock may be wrong by an hour."""
+    prompted = row(status=status, settled_by=None if status == Status.PROCESSING else Source.QUERY)
+    found = plausible([prompted], CONFIRMATION, NOW + timedelta(seconds=paid), stk_deadline=900)
+    assert expected is bool(found)
+
+
+@pytest.mark.parametrize(
+    ("paid", "expected"), [(60, True), (900 + 3500, True), (900 + 3700, False), (30 * 86400, False)]
+)
+def test_success_without_a_receipt_is_not_the_owner_of_every_later_one(paid, expected):
+    """A success by query that never got its receipt does not swallow what the customer pays later by himself."""
+    settled = row(status=Status.SUCCESS, settled_by=Source.QUERY)
+    assert expected is bool(plausible([settled], CONFIRMATION, NOW + timedelta(seconds=paid), stk_deadline=900))
+
+
 def test_nobody_prompted_means_a_new_payment():
     """Without a plausible STK payment the confirmation is a payment of its own, at once."""
     assert Create() == matched()

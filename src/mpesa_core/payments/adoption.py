@@ -51,6 +51,8 @@ class Create:
 Match = Adopt | Wait | Several | Create
 
 _LOOK_AGAIN: Final = timedelta(seconds=2)
+_CLOCKS_APART: Final = timedelta(hours=1)
+"""As much as a host's clock may be wrong, against M-PESA's, which says when the customer paid."""
 
 
 def plausible(
@@ -59,8 +61,8 @@ def plausible(
     """Those of the rows that the confirmation may belong to.
 
     A row is out when it has a receipt, has failed for certain, or has another phone number (where that can be seen,
-    through a mask or by its hash). One that was given up is out too when the customer paid later than its prompt
-    could have lived.
+    through a mask or by its hash). It is out too when the customer paid before it was asked for; and one that is no
+    longer open, when he paid later than its prompt could have lived: next month's rent is not last month's.
 
     Args:
         rows: STK transactions of the same short code, amount and reference, without a receipt.
@@ -72,11 +74,16 @@ def plausible(
     def fits(row: TransactionRecord) -> bool:
         if row.mpesa_receipt_number is not None or not phone_agrees(row.phone_number, evidence.phone_number):
             return False
-        if row.status in OPEN or row.status == Status.SUCCESS:
-            return True
-        if is_known(row.status, row.settled_by):
+        succeeded = row.status == Status.SUCCESS
+        if is_known(row.status, row.settled_by) and not succeeded:
             return False
-        return occurred_at is None or occurred_at <= row.initiated_at + timedelta(seconds=stk_deadline + 600)
+        if occurred_at is None:
+            return True
+        if occurred_at < row.initiated_at - _CLOCKS_APART:
+            return False
+        # A success that a wrong clock shut out would be counted twice, so it has more room than what was given up.
+        room = _CLOCKS_APART if succeeded else timedelta(minutes=10)
+        return row.status in OPEN or occurred_at <= row.initiated_at + timedelta(seconds=stk_deadline) + room
 
     return tuple(row for row in rows if fits(row))
 
