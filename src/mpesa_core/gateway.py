@@ -199,7 +199,13 @@ class _Desk:
         callback = yield from self.engine.store.get_callback(callback_id)
         if callback is None:
             raise TransactionNotFound(f"there is no callback {callback_id}")
-        again = {"next_attempt_at": self.clock(), "processed": False, "disposition": None, "error": None}
+        again: dict[str, Any] = {
+            "next_attempt_at": self.clock(),
+            "processed": False,
+            "disposition": None,
+            "error": None,
+            "resolved_at": None,  # where it is a conflict again, a person has to see it again
+        }
         yield from self.engine.store.change_callback(callback.id, callback.next_attempt_at, again)
         return (yield from self.engine.process(callback.id))
 

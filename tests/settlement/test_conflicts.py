@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from mpesa_core.errors import DuplicateKey, IllegalTransition, TransactionNotFound
+from mpesa_core.errors import DuplicateKey, IllegalTransition, OutcomeUnknown, TransactionNotFound
 from mpesa_core.payments.machine import Source
 from mpesa_core.payments.records import Disposition, Key, Status, TransactionType
 from tests.settlement.desk import confirmation, result, stk_query, stk_result, stk_success
@@ -160,3 +160,26 @@ def test_unknown_code_is_asked_about_and_shown(desk):
     desk.daraja.answers["StkQuery"] = stk_query(0)
     desk.gateway.reconcile()
     assert Status.SUCCESS == desk.gateway.get(row).status
+
+
+def test_replayed_conflict_is_seen_again(desk):
+    """A dismissed conflict that is replayed holds its transaction again, and so a person finds it again."""
+    row, callback = underpaid(desk)
+    desk.gateway.dismiss(callback)
+    desk.gateway.replay(callback)
+    assert [callback] == [each.id for each in desk.gateway.conflicts()]
+    desk.gateway.accept(callback)
+    assert (Status.SUCCESS, {}) == (desk.gateway.get(row).status, desk.gateway.get(row).conflicts)
+
+
+def test_accepting_what_another_callback_holds_settles(desk):
+    """A callback that found nobody for days, accepted for a payment that another one with the same words holds."""
+    desk.daraja.answers["StkPush"] = OutcomeUnknown("the answer was lost")
+    row = desk.push()
+    lost = desk.post("STK", stk_success(amount=60))
+    desk.recover(desk.settings.unmatched_after)
+    holder = desk.post("STK", stk_success(amount=60), row.callback_token)
+    assert {lost, holder} == {each.id for each in desk.gateway.conflicts()}
+    settled = desk.gateway.accept(lost, transaction=row)
+    assert (Status.SUCCESS, Decimal(60)) == (settled.status, settled.amount)
+    assert [] == list(desk.gateway.conflicts())

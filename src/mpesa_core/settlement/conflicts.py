@@ -56,7 +56,7 @@ def accept_conflict(
         return (yield from _read(engine, verdict.row.id))
     while True:
         row = yield from _read(engine, owner)
-        if isinstance(engine.decide(row, evidence), Duplicate):
+        if isinstance(engine.decide(row, _as_held(row, evidence)), Duplicate):
             changes: Mapping[str, Any] = {}
         else:
             decision = accept(row, evidence, engine.clock())
@@ -95,6 +95,12 @@ def dismiss_conflict(engine: Engine, callback_id: UUID) -> Procedure[None]:
     evidence = _evidence(callback)[0] if _can_settle(callback) else None
     yield from _release(engine, callback, evidence, owner)
     yield from _resolve(engine, callback, owner)
+
+
+def _as_held(row: TransactionRecord, evidence: Evidence) -> Evidence:
+    """The evidence as of the callback that holds the row by the same words, so that it is not taken for settled."""
+    holder = row.conflicts.get(evidence.says, {}).get("callback")
+    return attrs.evolve(evidence, callback_id=UUID(holder)) if holder else evidence
 
 
 def _release(
