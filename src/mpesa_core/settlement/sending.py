@@ -69,6 +69,16 @@ _TIMEOUTS: Final = {
     CallbackType.B2B_RESULT: CallbackType.B2B_TIMEOUT,
     CallbackType.REVERSAL_RESULT: CallbackType.REVERSAL_TIMEOUT,
 }
+_NEED_A_KEY: Final = frozenset({TransactionType.B2C, TransactionType.POCHI, TransactionType.B2B, TransactionType.TAX})
+
+
+def _check_key(key: object, kind: TransactionType) -> None:
+    """Refuse a key that tells no two calls apart: none where the money does not come back, or an empty one."""
+    if key is None and kind not in _NEED_A_KEY:
+        return
+    if not isinstance(key, str) or not key.strip():
+        remedy = "Name what is paid for, such as 'salary-2026-11-4711': a payout sent twice does not come back."
+        raise InvalidField("idempotency_key", key, expected="a text of your own, not empty", remedy=remedy)
 
 
 class Sending:
@@ -130,6 +140,7 @@ class Sending:
         **fields: Any,
     ) -> TransactionDraft:
         now = self._engine.clock()
+        _check_key(idempotency_key, kind)
         return TransactionDraft(
             id=self._new_id(),
             transaction_type=kind,
