@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from mpesa_core.errors import NotYet, OutcomeUnknown
+from mpesa_core.errors import DuplicateKey, NotYet, OutcomeUnknown
 from mpesa_core.payments.machine import Source, is_known
 from mpesa_core.payments.records import Disposition, Key, Status, TransactionDraft, TransactionType
 from tests.settlement.desk import (
@@ -587,3 +587,32 @@ def test_imported_row_settles_like_a_sent_one(desk):
     desk.repository.add(draft)
     desk.post("STK", stk_success(checkout="ws_CO_imported"))
     only_one_settlement(desk, desk.repository.get(draft.id))
+
+
+def test_next_months_payment_is_not_swallowed_by_one_without_a_receipt(desk):
+    """A push that succeeded by query alone, and a month later the same amount to the same account: two payments."""
+    row = desk.push()
+    desk.daraja.answers["StkQuery"] = stk_query(0)
+    desk.clock.forward(60)
+    desk.gateway.reconcile()
+    desk.clock.forward(30 * 86400)
+    desk.post("C2B_CONFIRMATION", {**confirmation(receipt="RKTQDM7W6S"), "TransTime": "20261221120005"})
+    desk.recover(desk.settings.adoption_grace + 1)
+    first, second = (arguments["transaction"] for _, arguments in desk.fired("payment_confirmed"))
+    assert (row.id, "RKTQDM7W6S") == (first.id, second.mpesa_receipt_number)
+    assert None is desk.gateway.get(row).mpesa_receipt_number
+
+
+def test_host_field_that_is_taken_does_not_turn_for_ever(desk, monkeypatch):
+    """A store in which a field of the host's is unique refuses a C2B payment: it is put back, and becomes a conflict."""
+    adds = []
+
+    def taken(draft):
+        adds.append(draft)
+        raise DuplicateKey("order_id", None)
+
+    monkeypatch.setattr(desk.repository, "add", taken)
+    callback = desk.post("C2B_CONFIRMATION", confirmation())
+    assert (1, None) == (len(adds), desk.repository.get_callback(callback).disposition)
+    desk.recover(desk.settings.unmatched_after)
+    assert [callback] == [each.id for each in desk.gateway.conflicts()]

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from mpesa_core.daraja.callbacks import Callback
 from mpesa_core.daraja.operation import AnyOperation
-from mpesa_core.errors import StorageBusy, StorageError
+from mpesa_core.errors import DuplicateKey, StorageBusy, StorageError
 from mpesa_core.repository.protocol import AsyncRepository, Repository
 from mpesa_core.settlement.effects import Deliver, Effect, Lease, Procedure, ResolveC2B, Send, StoreCall
 from mpesa_core.settlement.lease import LeaseKeeper, lease_of, operations, renewed
@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 _BUSY_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between the tries of a store that refused and changed nothing: ten tries in about 1.6 s."""
+
+_MOST_LOSSES = 1000
+"""So often one procedure may lose the same race in a row. Each loss is somebody else's win, so no store that works
+comes near it; one whose reads never catch up with its writes would keep a procedure turning for ever."""
 
 ResolveHook = Callable[[Callback], Mapping[str, Any]]
 """The host's ``resolve_c2b``: a C2B confirmation to the host's own fields of its transaction."""
@@ -43,6 +47,34 @@ class AsyncSender(Protocol):
     def send(self, operation: AnyOperation, *, account: str = "default") -> Awaitable[Any]:
         """Send it on that account and return its answer, or raise."""
         ...
+
+
+class _Races:
+    """Counts what a procedure lost in a row: a compare-and-set on one row, or a key that was taken."""
+
+    def __init__(self) -> None:
+        self._lost = 0
+        self._over: object = None
+
+    def see(self, effect: Effect, result: object) -> None:
+        """Take note of what an effect brought.
+
+        Raises:
+            StorageBusy: the same race was lost too often.
+        """
+        if not isinstance(effect, StoreCall) or not effect.operation.startswith(("add", "change")):
+            return
+        if result is not None and result is not False and not isinstance(result, DuplicateKey):
+            self._lost = 0
+            return
+        over = (effect.operation, getattr(effect.arguments[0], "id", effect.arguments[0]))
+        self._lost = self._lost + 1 if over == self._over else 1
+        self._over = over
+        if self._lost >= _MOST_LOSSES:
+            raise StorageBusy(
+                f"{effect.operation} of {over[1]} was lost {self._lost} times in a row: the repository's reads do not "
+                "show what made its writes fail. It will be tried again later."
+            )
 
 
 class SyncDriver:
@@ -78,11 +110,12 @@ class SyncDriver:
 
     def run(self, procedure: Procedure[T]) -> T:
         """Run a procedure to its end and return what it returns, or raise what it raises."""
+        races = _Races()
         try:
             effect = next(procedure)
             while True:
                 try:
-                    result = self.perform(effect)
+                    result = self._raced(effect, races)
                 except Exception as error:  # noqa: BLE001 - the procedure decides what an error means
                     effect = procedure.throw(error)
                 else:
@@ -90,6 +123,15 @@ class SyncDriver:
         except StopIteration as end:
             value: T = end.value
             return value
+
+    def _raced(self, effect: Effect, races: _Races) -> Any:
+        try:
+            result = self.perform(effect)
+        except DuplicateKey as error:
+            races.see(effect, error)
+            raise
+        races.see(effect, result)
+        return result
 
     def perform(self, effect: Effect) -> Any:
         """Do what one effect asks."""
@@ -147,11 +189,12 @@ class AsyncDriver:
 
     async def run(self, procedure: Procedure[T]) -> T:
         """Run a procedure to its end and return what it returns, or raise what it raises."""
+        races = _Races()
         try:
             effect = next(procedure)
             while True:
                 try:
-                    result = await self.perform(effect)
+                    result = await self._raced(effect, races)
                 except Exception as error:  # noqa: BLE001 - the procedure decides what an error means
                     effect = procedure.throw(error)
                 else:
@@ -159,6 +202,15 @@ class AsyncDriver:
         except StopIteration as end:
             value: T = end.value
             return value
+
+    async def _raced(self, effect: Effect, races: _Races) -> Any:
+        try:
+            result = await self.perform(effect)
+        except DuplicateKey as error:
+            races.see(effect, error)
+            raise
+        races.see(effect, result)
+        return result
 
     async def perform(self, effect: Effect) -> Any:
         """Do what one effect asks."""

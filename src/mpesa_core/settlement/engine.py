@@ -168,9 +168,10 @@ class Engine:
             return None
         try:
             verdict = yield from self._work(callback)
-        except StorageError:
-            raise  # it stays claimed; when the lease lapses it is taken up again
-        except Exception as error:  # noqa: BLE001 - a body nobody thought of must not block the queue
+        except Exception as error:
+            if isinstance(error, StorageError) and not isinstance(error, DuplicateKey):
+                raise  # it stays claimed; when the lease lapses it is taken up again
+            # A body that nobody thought of must not block the queue.
             _log.error("Callback %s could not be processed: %s", callback.id, outline(error))
             verdict = self._put_back(callback, outline(error))
         yield from self._finish(callback, lease, verdict)
@@ -549,6 +550,9 @@ class Engine:
 
         Returns:
             None when somebody else recorded its receipt first: match again.
+
+        Raises:
+            DuplicateKey: another field of it is taken, one that the host's hook gave.
         """
         now = self.clock()
         host = yield from resolve_c2b(message)
@@ -577,7 +581,9 @@ class Engine:
         )
         try:
             row = yield from self.store.add(draft)
-        except DuplicateKey:
+        except DuplicateKey as error:
+            if error.key not in ("id", Key.RECEIPT):
+                raise  # a unique field of the host's, say: to match again would find the same for ever
             return None
         return Applied(row, announce=True)
 
