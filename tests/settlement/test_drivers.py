@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 
 from mpesa_core.errors import NotSent, StorageBusy, StorageUnavailable
@@ -14,6 +16,7 @@ from mpesa_core.gateway import AsyncGateway
 from mpesa_core.payments.records import Disposition, Status
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.settlement.drivers import SyncDriver
+from mpesa_core.settlement.effects import Lease
 from mpesa_core.settlement.lease import LeaseKeeper
 from tests.settlement.desk import PHONE, Desk, confirmation, payout_success, stk_query, stk_success
 
@@ -231,3 +234,44 @@ def test_body_that_breaks_the_engine_is_put_back(desk, monkeypatch):
     desk.recover(400)
     assert Disposition.APPLIED == desk.repository.get_callback(callback).disposition
     assert Status.SUCCESS == desk.gateway.get(row).status
+
+
+def test_store_that_never_lets_a_procedure_win_is_given_up(memory):
+    """A store whose writes lose and whose reads do not show to whom keeps no worker turning for ever."""
+    desk = Desk(memory)
+    row = desk.push()
+    tries = []
+    memory.change = lambda *arguments: tries.append(arguments)
+    with pytest.raises(StorageBusy, match="lost"):
+        desk.post("STK", stk_success(), row.callback_token)
+    assert 1000 == len(tries)
+    del memory.change
+    desk.recover(desk.settings.callback_lease + 1)
+    assert ["payment_confirmed"] == desk.names()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_forked_child_renews_no_lease_of_its_parent(memory):
+    """What a parent announces while it forks is the parent's: when that dies, its lease has to lapse."""
+    keeper = LeaseKeeper(memory, lambda: datetime.now(UTC), 60)
+    row = attrs.evolve(Desk(memory).push(), announce_until=datetime.now(UTC), generation=1)
+    with keeper.keep(row):
+        assert [1] == [lease.generation for lease in keeper._kept.values()]
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if not keeper._kept and not keeper._running else 1)
+        assert 0 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_lease_keeper_survives_a_store_that_raises_anything(memory, caplog):
+    """A driver's own error while one lease is renewed is logged, and the thread that renews them all lives on."""
+
+    class Broken:
+        def get(self, transaction_id):
+            raise RuntimeError("the driver's own")
+
+        change = get
+
+    keeper = LeaseKeeper(Broken(), lambda: datetime.now(UTC), 60)
+    keeper._renew(Lease("", Desk(memory).push().id, 1))
+    assert "RuntimeError" in caplog.text

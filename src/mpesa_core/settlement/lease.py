@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from mpesa_core.errors import StorageError
+from mpesa_core.outline import outline
 from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.repository.protocol import Repository
 from mpesa_core.settlement.effects import Lease
@@ -63,8 +64,9 @@ class LeaseKeeper:
         self._seconds = seconds
         self._lock = threading.Lock()
         self._kept: dict[object, Lease] = {}
-        self._pid: int | None = None
+        self._running = False
         self._wake = threading.Event()
+        _forked.add(self)
 
     @contextmanager
     def keep(self, row: TransactionRecord | None, lease: Lease | None = None) -> Iterator[None]:
@@ -76,8 +78,8 @@ class LeaseKeeper:
         key = object()
         with self._lock:
             self._kept[key] = kept
-            if self._pid != os.getpid():  # threads do not survive a fork
-                self._pid = os.getpid()
+            if not self._running:
+                self._running = True
                 threading.Thread(target=self._run, name="mpesa-lease", daemon=True).start()
         try:
             yield
@@ -102,6 +104,26 @@ class LeaseKeeper:
             changes = renewed(row, lease, self._clock(), self._seconds)
             if changes is not None:
                 change(row.id, row.version, changes)
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001 - a store's driver may raise anything; the other leases go on
             kind = lease.kind or "transaction"
-            _log.warning("The announcer's lease of %s %s could not be renewed: %s", kind, lease.id, error)
+            _log.warning("The announcer's lease of %s %s could not be renewed: %s", kind, lease.id, outline(error))
+
+    def _after_fork(self) -> None:
+        # The thread, and what is being announced, are the parent's. Were its leases renewed from here, nobody would
+        # take them over when it dies.
+        self._lock = threading.Lock()
+        self._kept = {}
+        self._running = False
+        self._wake = threading.Event()
+
+
+_forked: weakref.WeakSet[LeaseKeeper] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for keeper in list(_forked):
+        keeper._after_fork()  # noqa: SLF001 - this module's own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
