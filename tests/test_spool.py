@@ -263,3 +263,10 @@ def test_times_of_any_zone_keep_their_moment(tmp_path):
 def test_a_spool_shows_its_directory(tmp_path):
     """The repr is for logs."""
     assert f"Spool({str(tmp_path)!r})" == repr(Spool(tmp_path))
+
+
+def test_spool_that_cannot_be_read_does_not_end_the_sweep(tmp_path, caplog):
+    """A file where the directory should be: the sweep says so, and goes on to what else it has to do."""
+    (tmp_path / "spool").write_text("not a directory")
+    assert 0 == Spool(tmp_path / "spool").take_in(Store())
+    assert "could not be read" in caplog.text

@@ -111,7 +111,12 @@ class Spool:
             How many were recorded.
         """
         taken = failures = 0
-        for path in self._files()[:limit]:
+        try:
+            files = self._files()
+        except OSError as error:  # whoever sweeps has more to do than this
+            _log.error("The spool %s could not be read: %s", self.directory, outline(error))
+            return 0
+        for path in files[:limit]:
             try:
                 content = path.read_bytes()
             except FileNotFoundError:
