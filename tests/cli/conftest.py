@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,17 @@ def start(tmp_path):
     for process in started:
         process.kill()
         process.communicate()
+
+
+def ended(process, by):
+    """What a process told since, once it has ended by a signal; it is killed if it does not."""
+    killer = threading.Timer(30, process.kill)
+    killer.start()
+    process.send_signal(by)
+    told = process.stdout.read()  # communicate() would not see what was read ahead of a line
+    process.wait()
+    killer.cancel()
+    return told
 
 
 @pytest.fixture

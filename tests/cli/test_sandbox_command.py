@@ -19,8 +19,7 @@ from mpesa_core.payments.records import Status
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.sandbox import LocalDaraja, Organisation
 from mpesa_core.settings import Settings
-
-_PATIENCE = 20.0
+from tests.cli.conftest import ended
 
 
 def told_settings(process):
@@ -35,12 +34,11 @@ def told_settings(process):
     raise AssertionError("no settings were told")
 
 
-def ended(process):
+def interrupted(process):
     """What was told since, after Ctrl-C."""
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=_PATIENCE)
+    told = ended(process, signal.SIGINT)
     assert 0 == process.returncode
-    return rest
+    return told
 
 
 @contextmanager
@@ -60,7 +58,7 @@ def test_a_program_uses_it(start, tmp_path):
         assert paid.conversation_id
         cut_off = gateway.stk_push(phone_number="254700000026", amount=1, account_reference="INV-2")
     assert (Status.PROCESSING, None) == (cut_off.status, cut_off.checkout_request_id)
-    told = ended(sandbox)
+    told = interrupted(sandbox)
     assert "  254700000026    paid; the answer is cut off\n" in told
     assert "Traceback" not in told
     assert [] == list(tmp_path.iterdir())
@@ -83,7 +81,7 @@ def test_it_tells_what_it_is_asked(start):
     assert "asked   stk_push             200" in news
     assert "asked   stk_push             500 500.001.1001" in news
     assert any(line.startswith("posted  stk_push callback    ConnectionRefusedError") for line in news)
-    ended(sandbox)
+    interrupted(sandbox)
 
 
 def test_the_certificate_is_written_where_it_is_asked_for(start, tmp_path):
@@ -95,7 +93,7 @@ def test_the_certificate_is_written_where_it_is_asked_for(start, tmp_path):
     assert "MPESA_SECURITY_CREDENTIAL" not in environ
     with gateway_on(environ) as gateway:
         assert gateway.payout(phone_number="0708374149", amount=10, idempotency_key="a").conversation_id
-    ended(sandbox)
+    interrupted(sandbox)
 
 
 def test_a_till_has_a_store_number():

@@ -19,7 +19,7 @@ from mpesa_core.gateway import Gateway
 from mpesa_core.payments.records import Status
 from mpesa_core.settlement.reconciliation import Reconciled
 from mpesa_core.settlement.recovery import Recovered
-from tests.cli.conftest import environment
+from tests.cli.conftest import ended, environment
 
 PROGRAM = """
 from pathlib import Path
@@ -72,8 +72,7 @@ def test_a_worker_announces_what_a_killed_process_settled(stored, start, tmp_pat
 
     worker = start("worker", MPESA_GATEWAY="shop:gateway")
     until(lambda: stored.row(row.id).announce_until is None)
-    worker.send_signal(signal.SIGTERM)
-    told, _ = worker.communicate(timeout=_PATIENCE)
+    told = ended(worker, signal.SIGTERM)
 
     assert 0 == worker.returncode
     assert "INV-1\n" == (tmp_path / "heard").read_text()
@@ -86,8 +85,7 @@ def test_a_worker_ends_on_interrupt(stored, start):
     """Ctrl-C, while it waits for the next sweep."""
     worker = start("worker", "--database", stored.path, "--unheard", "--interval", "60")
     assert "every 60 seconds" in worker.stdout.readline()
-    worker.send_signal(signal.SIGINT)
-    told, _ = worker.communicate(timeout=_PATIENCE)
+    told = ended(worker, signal.SIGINT)
     assert (0, "Stopped.\n") == (worker.returncode, told)
 
 

@@ -87,12 +87,14 @@ class _Story:
         self.transactions: list[UUID] = []
         self.skipped = timedelta(0)
         self.broken_off: str | None = None
+        self.turn = threading.RLock()  # whoever tells: the shop's receivers run in the gateway's threads
 
     def say(self, who: str, line: str) -> None:
-        """Tell the time, who it is, and what happens; one print, as threads tell too."""
+        """Tell the time, who it is, and what happens."""
         now = f"{datetime.now():%H:%M:%S}"  # noqa: DTZ005 - the reader's own clock
         heading = Text.assemble((now, "dim"), "  ", (f"{who:<8}", _STYLES[who]), "  ")
-        self.console.print(beside(heading, line, self.console.width), soft_wrap=True)
+        with self.turn:
+            self.console.print(beside(heading, line, self.console.width), soft_wrap=True)
 
     def title(self, number: int, line: str) -> None:
         """Begin a scene."""
@@ -181,8 +183,7 @@ class _Story:
         self.prompt("INV-4", "a table", 4200, "enters the PIN")
         self.wait(lambda: len(self.daraja.ledger.entries) > moved, "M-PESA did not take the money for INV-4")
         self.say("M-PESA", "takes the money, and loses the callback")
-        self.skip(self.gateway.settings.query_after)
-        self.say("sdk", "has heard nothing, and asks M-PESA what became of it")
+        self.skip(self.gateway.settings.query_after, "has heard nothing, and asks M-PESA what became of it")
         self.wait_for("INV-4", "paid")
 
     def killed_before_announcing(self) -> None:
@@ -206,8 +207,7 @@ class _Story:
         if row.status != Status.SUCCESS or row.announce_until is None or order.state != "open":
             raise _NeverCame("No process died between settling and announcing")
         self.say("system", f"the payment is {row.status}, and the order is still {order.state}")
-        self.skip(self.gateway.settings.announce_lease)
-        self.say("sdk", "starts again, and announces what the dead one settled")
+        self.skip(self.gateway.settings.announce_lease, "starts again, and announces what the dead one settled")
         self.gateway.start()
         self.wait_for("INV-5", "paid")
 
@@ -287,20 +287,22 @@ class _Story:
         """The present of the shop and its SDK, which goes before M-PESA's by what was skipped."""
         return datetime.now(UTC) + self.skipped
 
-    def skip(self, seconds: float) -> None:
-        """Put the clock forward, instead of waiting."""
+    def skip(self, seconds: float, then: str) -> None:
+        """Put the clock forward, instead of waiting, and say beforehand what the SDK does then."""
         self.say("system", f"{seconds:g} seconds pass (the clock is put forward)")
+        self.say("sdk", then)
         self.skipped += timedelta(seconds=seconds)
 
     def prompt(self, reference: str, what: str, price: int, does: str) -> UUID:
         """Take an order and ask the customer's phone for the PIN."""
         self.shop.take_order(reference, what, price)
         self.say("shop", f"order {reference}, {what}: asks {mask_phone(_CUSTOMER)} for {price:,} shillings")
-        payment = self.gateway.stk_push(
-            phone_number=_CUSTOMER, amount=price, account_reference=reference, idempotency_key=reference
-        )
-        self.transactions.append(payment.id)
-        self.say("phone", f"shows the prompt; the customer {does}")
+        with self.turn:  # the outcome may be there at once, and is told afterwards
+            payment = self.gateway.stk_push(
+                phone_number=_CUSTOMER, amount=price, account_reference=reference, idempotency_key=reference
+            )
+            self.transactions.append(payment.id)
+            self.say("phone", f"shows the prompt; the customer {does}")
         return payment.id
 
     def wait_for(self, reference: str, state: str) -> None:

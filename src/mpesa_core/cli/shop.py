@@ -118,27 +118,24 @@ class Shop:
     def _note_callback(self, _sender: object, callback: Any, disposition: str, **_more: Any) -> None:
         self.callbacks.append((callback.callback_type, disposition))
 
-    # The receivers: what an application would write.
+    # The receivers: what an application would write. They tell first, because the story goes on from what they store.
 
     def payment_confirmed(self, _sender: object, transaction: Any, **_more: Any) -> None:
         """Mark the order paid."""
         reference, receipt = transaction.account_reference, transaction.mpesa_receipt_number
+        proof = f"receipt {receipt}" if receipt else "as M-PESA says when asked"
+        self._tell(f"payment_confirmed: {reference} is paid, {proof}")
         with self._connection() as connection:
             connection.execute(
                 "UPDATE orders SET state = 'paid', receipt = ?, times_paid = times_paid + 1 WHERE reference = ?",
                 (receipt, reference),
             )
-        proof = f"receipt {receipt}" if receipt else "as M-PESA says when asked"
-        self._tell(f"payment_confirmed: {reference} is paid, {proof}")
 
     def payment_failed(self, _sender: object, transaction: Any, result_desc: str, **more: Any) -> None:
-        """Keep the order open for another try."""
-        with self._connection() as connection:
-            connection.execute(
-                "UPDATE orders SET state = 'failed' WHERE reference = ?", (transaction.account_reference,)
-            )
+        """Mark the order failed: the customer may try again."""
         doubt = "" if more.get("outcome_known") else ", as far as is known"
         self._tell(f"payment_failed: {transaction.account_reference}{doubt}: {result_desc}")
+        self._mark(transaction.account_reference, "failed")
 
     def validation(self, _sender: object, raw_payload: Any, **_more: Any) -> dict[str, Any] | None:
         """Refuse a payment that no open order waits for."""
@@ -150,16 +147,17 @@ class Shop:
 
     def payout_completed(self, _sender: object, transaction: Any, **_more: Any) -> None:
         """Write down what was paid."""
-        self.paid_out += transaction.amount
         self._tell(f"payout_completed: {transaction.amount:,.0f} are sent, receipt {transaction.mpesa_receipt_number}")
+        self.paid_out += transaction.amount
 
     def reversal_completed(self, _sender: object, transaction: Any, **_more: Any) -> None:
         """Mark the order refunded."""
-        with self._connection() as connection:
-            connection.execute(
-                "UPDATE orders SET state = 'refunded' WHERE reference = ?", (transaction.account_reference,)
-            )
         self._tell(f"reversal_completed: the customer is paid back for {transaction.account_reference}")
+        self._mark(transaction.account_reference, "refunded")
+
+    def _mark(self, reference: str, state: str) -> None:
+        with self._connection() as connection:
+            connection.execute("UPDATE orders SET state = ? WHERE reference = ?", (state, reference))
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
