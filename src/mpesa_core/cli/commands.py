@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 from mpesa_core import __version__
 from mpesa_core.cli.conflicts import conflicts
 from mpesa_core.cli.doctor import doctor
+from mpesa_core.cli.invoices import invoices
 from mpesa_core.cli.local import demo, sandbox
 from mpesa_core.cli.lookup import decode, explain_code
 from mpesa_core.cli.upkeep import announce, reconcile, recover, replay, worker
@@ -54,5 +55,6 @@ for _command in (
     replay,
     announce,
     conflicts,
+    invoices,
 ):
     mpesa.add_command(_command)

@@ -60,7 +60,8 @@ def _told_sweep(recovered: Recovered, reconciled: Reconciled) -> str:
 
 
 def _told_recovery(done: Recovered) -> str:
-    return f"{done.callbacks} callbacks processed, {done.announced} announced late, {done.unsent} never sent"
+    dues = f", {done.dues} invoices and subscriptions seen to" if done.dues else ""
+    return f"{done.callbacks} callbacks processed, {done.announced} announced late, {done.unsent} never sent{dues}"
 
 
 def _told_reconciliation(done: Reconciled) -> str:
