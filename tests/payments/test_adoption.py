@@ -51,6 +51,7 @@ def test_phone_as_mpesa_shows_it(said, expected):
         ({"status": Status.PENDING}, True),
         ({"status": Status.SUCCESS, "settled_by": Source.QUERY}, True),
         ({"status": Status.SUCCESS, "settled_by": Source.CALLBACK, "mpesa_receipt_number": RECEIPT}, False),
+        ({"status": Status.REVERSED, "settled_by": Source.REVERSAL}, True),
         ({"status": Status.TIMEOUT, "settled_by": Source.DEADLINE}, True),
         ({"status": Status.FAILED, "settled_by": Source.QUERY}, True),
         ({"status": Status.FAILED, "settled_by": Source.CALLBACK}, False),

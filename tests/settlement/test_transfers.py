@@ -198,3 +198,17 @@ def test_payout_refund_needs_a_number_and_a_key(desk):
         desk.gateway.refund(payment, as_payout=True, idempotency_key="R")
     refund = desk.gateway.refund(payment, as_payout=True, idempotency_key="R", phone_number=PHONE)
     assert PHONE == refund.phone_number
+
+
+def test_receipt_of_a_payment_that_was_given_back_is_no_new_payment(desk):
+    """A push known by query alone goes back by a payout; its confirmation, late, brings its receipt and no money."""
+    row = desk.push()
+    desk.daraja.answers["StkQuery"] = stk_query(0)
+    desk.gateway.query(row)
+    refund = desk.gateway.refund(row, as_payout=True, idempotency_key="BACK-1")
+    desk.post("B2C_RESULT", payout_success(conversation=refund.conversation_id), refund.callback_token)
+    desk.post("C2B_CONFIRMATION", confirmation())
+    desk.recover(desk.settings.adoption_grace + 1)
+    kept = desk.gateway.get(row)
+    assert (Status.REVERSED, "NLJ7RT61SV") == (kept.status, kept.mpesa_receipt_number)
+    assert 1 == len(desk.fired("payment_confirmed"))

@@ -74,7 +74,7 @@ def plausible(
     def fits(row: TransactionRecord) -> bool:
         if row.mpesa_receipt_number is not None or not phone_agrees(row.phone_number, evidence.phone_number):
             return False
-        succeeded = row.status == Status.SUCCESS
+        succeeded = row.status in (Status.SUCCESS, Status.REVERSED)  # given back by a payout, it was paid all the same
         if is_known(row.status, row.settled_by) and not succeeded:
             return False
         if occurred_at is None:
