@@ -682,7 +682,7 @@ class Gateway(_Desk, DuesGateway):
             transaction: which transaction it is about, where it is related to none or several.
 
         Raises:
-            TransactionNotFound, IllegalTransition, DuplicateKey, StorageBusy: nothing was changed.
+            TransactionNotFound, InvalidField, IllegalTransition, DuplicateKey, StorageBusy: nothing was changed.
         """
         owner = _id(transaction) if transaction is not None else None
         return self._run(accept_conflict(self.engine, callback_id, owner))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from mpesa_core.errors import DuplicateKey, IllegalTransition, OutcomeUnknown, TransactionNotFound
+from mpesa_core.errors import DuplicateKey, IllegalTransition, InvalidField, OutcomeUnknown, TransactionNotFound
 from mpesa_core.payments.machine import Source
 from mpesa_core.payments.records import Disposition, Key, Status, TransactionType
 from tests.settlement.desk import confirmation, result, stk_query, stk_result, stk_success
@@ -183,3 +183,23 @@ def test_accepting_what_another_callback_holds_settles(desk):
     settled = desk.gateway.accept(lost, transaction=row)
     assert (Status.SUCCESS, Decimal(60)) == (settled.status, settled.amount)
     assert [] == list(desk.gateway.conflicts())
+
+
+def test_accepting_for_another_payment_frees_the_one_that_was_held(desk):
+    """A callback with one payment's token and another's id, accepted for the other: neither is held any more."""
+    held, other = desk.push(), desk.push()
+    callback = desk.post("STK", stk_success(checkout="ws_CO_2"), held.callback_token)
+    assert 1 == len(desk.gateway.get(held).conflicts)
+    assert Status.SUCCESS == desk.gateway.accept(callback, transaction=other).status
+    assert {} == desk.gateway.get(held).conflicts
+
+
+def test_payment_is_not_accepted_for_a_payout(desk):
+    """A customer's payment settles no payout, also on a person's word."""
+    payout = desk.pay()
+    desk.push(), desk.push()
+    callback = desk.post("C2B_CONFIRMATION", confirmation())
+    desk.recover(desk.settings.adoption_grace + 1)
+    with pytest.raises(InvalidField, match="B2C"):
+        desk.gateway.accept(callback, transaction=payout)
+    assert Status.PROCESSING == desk.gateway.get(payout).status

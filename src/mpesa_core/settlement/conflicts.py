@@ -9,9 +9,9 @@ from uuid import UUID
 import attrs
 
 from mpesa_core.daraja.callbacks import CallbackType, decode_callback
-from mpesa_core.errors import IllegalTransition, StorageBusy, TransactionNotFound
+from mpesa_core.errors import IllegalTransition, InvalidField, StorageBusy, TransactionNotFound
 from mpesa_core.payments.decide import Duplicate, Evidence, Settle, accept
-from mpesa_core.payments.records import CallbackRecord, Disposition, TransactionRecord
+from mpesa_core.payments.records import PAYMENTS, CallbackRecord, Disposition, TransactionRecord
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.engine import Applied, Engine
 from mpesa_core.settlement.evidence import CONFIRMATIONS, SPEAKS_OF, evidence_of
@@ -35,6 +35,7 @@ def accept_conflict(
 
     Raises:
         TransactionNotFound: no such conflict, or no transaction for it.
+        InvalidField: such a callback is never about such a transaction.
         IllegalTransition: it cannot be accepted (a failure after a success), only dismissed.
         DuplicateKey: its receipt belongs to another transaction.
         StorageBusy: the transaction's last settlement is being announced; try again in a moment.
@@ -50,12 +51,13 @@ def accept_conflict(
         verdict = yield from engine.create_c2b(message, evidence)
         if not isinstance(verdict, Applied):
             raise StorageBusy("somebody else recorded that payment at this moment; look again")
-        yield from _release(engine, callback, evidence, None)
+        yield from _release(engine, callback, evidence, callback.related_transaction_id)
         yield from _resolve(engine, callback, verdict.row.id)
         yield from engine.announce(verdict.row)
         return (yield from _read(engine, verdict.row.id))
     while True:
         row = yield from _read(engine, owner)
+        _check_kind(callback, row)
         if isinstance(engine.decide(row, _as_held(row, evidence)), Duplicate):
             changes: Mapping[str, Any] = {}
         else:
@@ -77,7 +79,7 @@ def accept_conflict(
                 other = yield from engine.store.get_callback(UUID(entry["callback"]))
                 if other is not None:
                     yield from _resolve(engine, other, row.id)
-        yield from _release(engine, callback, evidence, None)
+        yield from _release(engine, callback, evidence, callback.related_transaction_id)
         yield from _resolve(engine, callback, row.id)
         if "announce_until" in changes:
             yield from engine.announce(settled)
@@ -95,6 +97,13 @@ def dismiss_conflict(engine: Engine, callback_id: UUID) -> Procedure[None]:
     evidence = _evidence(callback)[0] if _can_settle(callback) else None
     yield from _release(engine, callback, evidence, owner)
     yield from _resolve(engine, callback, owner)
+
+
+def _check_kind(callback: CallbackRecord, row: TransactionRecord) -> None:
+    kinds = PAYMENTS if callback.callback_type in CONFIRMATIONS else SPEAKS_OF[CallbackType(callback.callback_type)]
+    if row.transaction_type not in kinds:
+        expected = f"one that a callback of type {callback.callback_type} can be about: {', '.join(sorted(kinds))}"
+        raise InvalidField("transaction", row.transaction_type, expected=expected)
 
 
 def _as_held(row: TransactionRecord, evidence: Evidence) -> Evidence:
