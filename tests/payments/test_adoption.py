@@ -8,7 +8,16 @@ from uuid import UUID
 
 import pytest
 
-from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, match, phone_agrees, plausible
+from mpesa_core.payments.adoption import (
+    Adopt,
+    Create,
+    Several,
+    Wait,
+    believable,
+    match,
+    phone_agrees,
+    plausible,
+)
 from mpesa_core.payments.machine import Source
 from mpesa_core.payments.records import Status
 from tests.payments.evidence import NOW, RECEIPT, row, success
@@ -123,3 +132,13 @@ def test_several_at_the_end_are_for_a_person():
     rows = (row(), row(id=UUID(int=2)))
     assert isinstance(matched(*rows, waited=60), Wait)
     assert Several(rows) == matched(*rows, waited=120)
+
+
+@pytest.mark.parametrize(
+    ("apart", "expected"), [(0, True), (48, True), (24 * 29, True), (24 * 31, False), (-24 * 31, False)]
+)
+def test_time_of_another_year_tells_nothing(apart, expected):
+    """A payment's time that is more than a month from when it was told says something of a clock, and decides nothing."""
+    paid_at = NOW - timedelta(hours=apart)
+    assert (paid_at if expected else None) == believable(paid_at, NOW)
+    assert believable(None, NOW) is None

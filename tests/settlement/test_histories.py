@@ -616,3 +616,11 @@ def test_host_field_that_is_taken_does_not_turn_for_ever(desk, monkeypatch):
     assert (1, None) == (len(adds), desk.repository.get_callback(callback).disposition)
     desk.recover(desk.settings.unmatched_after)
     assert [callback] == [each.id for each in desk.gateway.conflicts()]
+
+
+def test_confirmation_with_a_time_of_another_year(desk):
+    """A confirmation whose time is years off still finds its push: money is matched by what is certain."""
+    row = desk.push()
+    desk.post("C2B_CONFIRMATION", {**confirmation(), "TransTime": "20191122063845"})
+    desk.recover(desk.settings.adoption_grace + 1)
+    only_one_settlement(desk, row)

@@ -19,7 +19,7 @@ from mpesa_core.payments.decide import Evidence
 from mpesa_core.payments.machine import OPEN, is_known
 from mpesa_core.payments.records import Status, TransactionRecord
 
-__all__ = ["Adopt", "Create", "Match", "Several", "Wait", "match", "phone_agrees", "plausible"]
+__all__ = ["Adopt", "Create", "Match", "Several", "Wait", "believable", "match", "phone_agrees", "plausible"]
 
 
 @attrs.frozen
@@ -53,6 +53,20 @@ Match = Adopt | Wait | Several | Create
 _LOOK_AGAIN: Final = timedelta(seconds=2)
 _CLOCKS_APART: Final = timedelta(hours=1)
 """As much as a host's clock may be wrong, against M-PESA's, which says when the customer paid."""
+
+
+_STALE: Final = timedelta(days=30)
+"""M-PESA reports at once, and its list of what was missed goes back for 48 hours."""
+
+
+def believable(occurred_at: datetime | None, received_at: datetime) -> datetime | None:
+    """When the customer paid; None where it is not said, or so far from now that it tells of a clock, not of a payment.
+
+    Args:
+        occurred_at: as the confirmation says.
+        received_at: when it came.
+    """
+    return occurred_at if occurred_at is not None and abs(received_at - occurred_at) <= _STALE else None
 
 
 def plausible(

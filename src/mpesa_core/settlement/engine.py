@@ -36,7 +36,7 @@ from mpesa_core.daraja.callbacks import (
 from mpesa_core.daraja.codes import Outcome
 from mpesa_core.errors import DuplicateKey, StorageError
 from mpesa_core.outline import outline
-from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, match, plausible
+from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, believable, match, plausible
 from mpesa_core.payments.announcements import announcements
 from mpesa_core.payments.decide import (
     SEVERAL,
@@ -451,7 +451,8 @@ class Engine:
                     yield from self._let_go(callback, evidence)
                 return (yield from self.apply(by_receipt, evidence, callback))
             rows = yield from self.store.candidates(short_code, amount, evidence.reference or None)
-            rows = plausible(rows, evidence, message.occurred_at, stk_deadline=self.settings.stk_deadline)
+            paid_at = believable(message.occurred_at, callback.received_at)
+            rows = plausible(rows, evidence, paid_at, stk_deadline=self.settings.stk_deadline)
             verdict = yield from self._match(callback, message, evidence, rows)
             if verdict is not None:
                 return verdict
