@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -178,7 +179,9 @@ def play(desk, flow, order):
     known = int((row.checkout_request_id or row.conversation_id).rpartition("_")[2])
     alphabet = (stk_alphabet if flow == "STK" else payout_alphabet)(known)
     if flow == "STK":
-        alphabet["c2b"] = ("C2B_CONFIRMATION", confirmation(f"RCT{known:07d}", "100.00", f"N{number}"))
+        paid_at = (desk.clock() + timedelta(hours=3, seconds=5)).strftime("%Y%m%d%H%M%S")  # in Nairobi
+        reported = {**confirmation(f"RCT{known:07d}", "100.00", f"N{number}"), "TransTime": paid_at}
+        alphabet["c2b"] = ("C2B_CONFIRMATION", reported)
     for name in order:
         what = alphabet[name]
         if name == "deadline":
