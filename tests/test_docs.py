@@ -9,6 +9,7 @@ differ from run to run and are compared by their form.
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import os
 import re
@@ -20,6 +21,7 @@ import sys
 import threading
 import tomllib
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
@@ -33,6 +35,7 @@ from mpesa_core.daraja import callbacks
 from mpesa_core.daraja.codes import Family, Turn
 from mpesa_core.payments.announcements import announcements
 from mpesa_core.payments.decide import Source
+from mpesa_core.payments.invoices import INVOICE_TRANSITIONS, InvoiceRow
 from mpesa_core.payments.machine import TRANSITIONS, is_known
 from mpesa_core.payments.records import (
     CallbackRow,
@@ -43,12 +46,14 @@ from mpesa_core.payments.records import (
     Transaction,
     TransactionType,
 )
-from mpesa_core.repository.protocol import Repository
+from mpesa_core.payments.subscriptions import SUBSCRIPTION_TRANSITIONS, SubscriptionRow
+from mpesa_core.repository.protocol import InvoiceRepository, Repository, SubscriptionRepository
 from mpesa_core.routes import ROUTES
 from mpesa_core.sandbox import DarajaServer, LocalDaraja
 from mpesa_core.settings import kinds
 from mpesa_core.settings.account import ACCOUNT_FIELDS
 from mpesa_core.settlement import initiation
+from mpesa_core.settlement.dues import Dues, InvoiceStore, SubscriptionStore
 from mpesa_core.signals import SIGNALS
 
 ROOT = Path(__file__).parents[1]
@@ -314,6 +319,8 @@ _KINDS = {
     "duration": kinds.DURATION,
     "networks": kinds.NETWORKS,
     "accounts": kinds.ACCOUNTS,
+    "path": kinds.URL_PATH,
+    "header": kinds.HEADER,
 }
 
 
@@ -374,6 +381,27 @@ def test_signals_table():
         documented = re.findall(r"\w+", SIGNALS[name].__doc__.partition("Arguments:")[2])
         said = [each for each in table[name] if each != "None"]
         assert said == (re.findall(r'"(\w+)":', given[1]) if given else [each for each in said if each in documented])
+
+
+def _effects(procedure):
+    """What a procedure asks for, answered by None each time."""
+    effects = [next(procedure)]
+    with contextlib.suppress(StopIteration):
+        while True:
+            effects.append(procedure.send(None))
+    return effects
+
+
+@pytest.mark.parametrize("store", [InvoiceStore(), SubscriptionStore()], ids=lambda store: store.kind)
+def test_signals_of_invoices_and_subscriptions(store):
+    """Those that a row carries are delivered with the arguments of the reference."""
+    table = {code(row[0]): codes(row[2]) for row in rows("reference/signals.md", "signal")}
+    dues = Dues(store, Settings(), partial(datetime.now, UTC))
+    carried = [name for name in table if name.startswith(store.kind) and name != "subscription_charged"]
+    for name in carried:
+        *_, deliver = _effects(dues._deliver(_transaction("C2B", "SUCCESS"), 1, name, uuid4()))
+        assert table[name] == list(deliver.arguments), name
+    assert len(carried) == {"invoice": 3, "subscription": 4}[store.kind]
 
 
 def _tree():
@@ -437,7 +465,29 @@ def test_row_tables():
 
 
 def _public(kind):
-    return {name for name, value in vars(kind).items() if callable(value) and not name.startswith("_")}
+    """Its calls, and those that it has from the classes that make it up."""
+    made_up_of = [each for each in kind.__mro__ if each.__name__.endswith("Gateway")]
+    return {
+        name
+        for each in made_up_of
+        for name, value in vars(each).items()
+        if callable(value) and not name.startswith("_")
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "heading", "record", "transitions"),
+    [
+        ("invoice", "field of an invoice", InvoiceRow, INVOICE_TRANSITIONS),
+        ("subscription", "field of a subscription", SubscriptionRow, SUBSCRIPTION_TRANSITIONS),
+    ],
+)
+def test_due_tables(kind, heading, record, transitions):
+    """Every status of an invoice and a subscription with where it may go, and every field, is in the reference."""
+    said = {code(row[0]): set(codes(row[2])) for row in rows("reference/statuses.md", kind)}
+    assert {str(status): {*map(str, targets)} for status, targets in transitions.items()} == said
+    named = [name for row in rows("reference/statuses.md", heading) for name in codes(row[0])]
+    assert sorted(field.name for field in attrs.fields(record)) == sorted(named)
 
 
 def test_gateway_tables():
@@ -544,18 +594,25 @@ def test_operations_table():
 def test_repository_table():
     """Every operation of the protocol is in the reference, with its arguments; and every key and sweep."""
     said = [code(row[0]) for row in rows("reference/repository.md", "operation")]
-    expected = []
-    for name, operation in vars(Repository).items():
+    assert _operations(Repository) == said
+    optional = [code(row[0]) for row in rows("reference/repository.md", "optional operation")]
+    assert _operations(InvoiceRepository) + _operations(SubscriptionRepository) == optional
+    assert list(Key) == [code(row[0]) for row in rows("reference/repository.md", "key")]
+    assert list(Sweep) == [code(row[0]) for row in rows("reference/repository.md", "sweep")]
+
+
+def _operations(protocol):
+    """The operations of a protocol, with their arguments, as the reference writes them."""
+    found = []
+    for name, operation in vars(protocol).items():
         if inspect.isfunction(operation) and not name.startswith("_"):
             parameters = list(inspect.signature(operation).parameters.values())[1:]
             plain = [
                 parameter.replace(annotation=inspect.Parameter.empty, kind=_sorted_kind(parameter))
                 for parameter in parameters
             ]
-            expected.append(f"{name}({', '.join(map(_told, plain))})")
-    assert expected == said
-    assert list(Key) == [code(row[0]) for row in rows("reference/repository.md", "key")]
-    assert list(Sweep) == [code(row[0]) for row in rows("reference/repository.md", "sweep")]
+            found.append(f"{name}({', '.join(map(_told, plain))})")
+    return found
 
 
 def test_command_table():

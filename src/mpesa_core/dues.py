@@ -218,6 +218,9 @@ class DuesGateway(DuesDesk):
     ) -> list[InvoiceRecord]:
         """Send many invoices, up to 1,000 in each request. What was sent before is not sent again.
 
+        Where Bill Manager refuses a request, its invoices are sent one by one, so that only those that are wrong are
+        refused.
+
         Args:
             invoices: :class:`~mpesa_core.daraja.bills.Invoice` objects, with the arguments of :meth:`send_invoice`.
             progress: called with how many steps are done and how many there are: two for each invoice, one when it is
@@ -225,12 +228,14 @@ class DuesGateway(DuesDesk):
             host: fields of your own, kept with each invoice.
 
         Returns:
-            The invoices, in their order.
+            The invoices, in their order: ``sent``; ``refused``, with ``result_desc``; ``pending`` where an answer was
+            lost.
 
         Raises:
             InvalidField: none, something that is no Invoice, or a reference twice; nothing was recorded.
-            ConfigurationError, IdempotencyMismatch, RequestRefused, NotSent, TokenRefused, Busy: as
-                :meth:`send_invoice`; Bill Manager takes all invoices of a request or none. Earlier requests stand.
+            RequestRefused: not one of the first few was taken. The rest was not tried; call again.
+            ConfigurationError, IdempotencyMismatch, NotSent, TokenRefused, Busy: as :meth:`send_invoice`. What was sent
+                before stands, and the same call again goes on from there.
         """
         return self._run(self._send_invoices(invoices, progress, host))
 

@@ -148,6 +148,16 @@ def test_an_answer_that_is_lost(send, daraja, tmp_path):
     assert 2 == len(daraja.invoices)
 
 
+def test_one_that_is_refused(send, daraja, tmp_path):
+    """It is named with Bill Manager's reason, the others are sent, and the exit status says that not all is well."""
+    send(csv_of(tmp_path / "one.csv", line(2)))
+    (tmp_path / "shop.db").unlink()  # so that it is another program's invoice
+    done = send(csv_of(tmp_path / "rent.csv", *(line(number) for number in range(4))))
+    assert (1, 4) == (done.exit_code, len(daraja.invoices))
+    assert "4 invoices: 3 sent, 1 refused." in done.output
+    assert "E-2 was refused: Conflict. externalReference already exists." in done.output
+
+
 def test_another_account(send, daraja, tmp_path):
     """An account of the settings sends them; one that is not there is named."""
     done = send(csv_of(tmp_path / "rent.csv", line(1)), "--account", "till")

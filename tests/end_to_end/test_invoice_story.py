@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from mpesa_core.daraja.bills import BillItem, Invoice
+from mpesa_core.daraja.bills import BillItem, Invoice, SendInvoice
 from mpesa_core.daraja.codec import dumps
 from mpesa_core.errors import InvalidField, RequestRefused
 from mpesa_core.payments.invoices import InvoiceStatus
@@ -121,6 +121,15 @@ def test_many_invoices_whose_answer_is_lost(town):
     rows = town.gateway.send_invoices(invoices)
     assert ({InvoiceStatus.SENT}, 30) == ({row.status for row in rows}, len(town.daraja.invoices))
     assert {"invoice_created": 30} == town.counts
+
+
+def test_many_invoices_of_which_one_is_wrong(town):
+    """Another program has sent an invoice under one of the references: that one is refused, and the others arrive."""
+    invoices = [Invoice(**given(town, f"E-{number}")) for number in range(5)]
+    town.gateway.client.send(SendInvoice(invoice=invoices[2]))
+    rows = town.gateway.send_invoices(invoices)
+    assert ["sent", "sent", "refused", "sent", "sent"] == [row.status for row in rows]
+    assert ("Conflict. externalReference already exists.", 5) == (rows[2].result_desc, len(town.daraja.invoices))
 
 
 def test_voided_and_overdue(town):

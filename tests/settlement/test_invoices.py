@@ -198,18 +198,40 @@ def test_a_bulk_whose_answer_was_lost(desk):
     assert 3 == len(desk.fired("invoice_created"))
 
 
-def test_a_refused_bulk(desk):
-    """Bill Manager takes all or none: all are refused, and may be sent again."""
-    invoices = [Invoice(**given(f"E-{number}")) for number in range(3)]
-    desk.daraja.answers["SendInvoices"] = [
-        RequestRefused("Invalid dueDate", status=200, code="409"),
+def test_a_bulk_with_an_invoice_that_is_wrong(desk):
+    """It is refused as a whole, so each is sent by itself: only the wrong one is refused, with its reason."""
+    invoices = [Invoice(**given(f"E-{number}")) for number in range(4)]
+    wrong = RequestRefused("Invalid dueDate", status=200, code="409")
+    desk.daraja.answers["SendInvoices"] = wrong
+    desk.daraja.answers["SendInvoice"] = [
         BillManagerAnswer(rescode="200"),
+        wrong,
+        *[BillManagerAnswer(rescode="200")] * 2,
     ]
-    with pytest.raises(RequestRefused):
+    steps = []
+    rows = desk.gateway.send_invoices(invoices, progress=lambda *step: steps.append(step))
+    assert ["sent", "refused", "sent", "sent"] == [row.status for row in rows]
+    assert ("Invalid dueDate", (8, 8), 3) == (rows[1].result_desc, steps[-1], len(desk.fired("invoice_created")))
+
+
+def test_a_bulk_of_which_nothing_is_taken(desk):
+    """After a few refusals it is not the invoices: the error is raised, and the rest is sent by the same call."""
+    invoices = [Invoice(**given(f"E-{number}")) for number in range(9)]
+    refusal = RequestRefused("Biller is not registered", status=200, code="409")
+    desk.daraja.answers |= {"SendInvoices": [refusal, BillManagerAnswer(rescode="200")], "SendInvoice": refusal}
+    with pytest.raises(RequestRefused, match="not registered"):
         desk.gateway.send_invoices(invoices)
-    found = [desk.repository.find_invoice("174379", f"E-{number}").status for number in range(3)]
-    assert [InvoiceStatus.REFUSED] * 3 == found
+    found = [desk.repository.find_invoice("174379", f"E-{number}").status for number in range(9)]
+    assert ([InvoiceStatus.REFUSED] * 3 + [InvoiceStatus.PENDING] * 6, 3) == (found, desk.daraja.count("SendInvoice"))
     assert {InvoiceStatus.SENT} == {row.status for row in desk.gateway.send_invoices(invoices)}
+
+
+def test_a_bulk_of_one(desk):
+    """Its refusal reaches the caller."""
+    refusal = RequestRefused("Invalid dueDate", status=200, code="409")
+    desk.daraja.answers |= {"SendInvoices": refusal, "SendInvoice": refusal}
+    with pytest.raises(RequestRefused):
+        desk.gateway.send_invoices([Invoice(**given())])
 
 
 @pytest.mark.parametrize("invoices", [[], ["no invoice"], [Invoice(**given()), Invoice(**given())]])

@@ -56,8 +56,14 @@ def send(place: Place, file: Path, account: str, *, dry_run: bool) -> None:
         rows = gateway.account(account).send_invoices(found, progress=progress)
     counts = Counter(str(row.status) for row in rows)
     click.echo(f"{len(rows)} invoices: {', '.join(f'{count} {status}' for status, count in counts.items())}.")
+    for row in rows:
+        if row.status == InvoiceStatus.REFUSED:
+            click.echo(f"{row.external_reference} was refused: {row.result_desc}", err=True)
+    if counts[InvoiceStatus.REFUSED]:
+        click.echo("Mend what was refused and send the file again: what was sent is not sent again.", err=True)
     if counts[InvoiceStatus.PENDING]:
         click.echo("What became of the pending ones is unknown. Send the file again: none arrives twice.", err=True)
+    if counts[InvoiceStatus.REFUSED] or counts[InvoiceStatus.PENDING]:
         sys.exit(1)
 
 

@@ -62,8 +62,10 @@ Progress = Callable[[int, int], None]
 
 _MOST: Final = 1000
 """How many invoices one request may hold (source: the "Bill Manager" page)."""
+_FEW: Final = 3
+"""After so many refusals in a row, at the beginning, the rest of a refused request is not tried."""
 _COMPARED: Final = ("account_reference", "invoice_name", "full_name", "phone_number", "period", "amount", "due_at")
-_ARRIVED = re.compile(r"external|duplicat|exist", re.IGNORECASE)
+_ARRIVED = re.compile(r"duplicat|already|exist", re.IGNORECASE)
 _CANCELLED = re.compile(r"already (?:been )?(?:cancel|void)|(?:cancelled|voided) already", re.IGNORECASE)
 
 
@@ -230,24 +232,40 @@ class Invoicing(Sending):
         if waiting:
             first = waiting[0].row
             operation = SendInvoices(invoices=[entry.invoice for entry in waiting], **self._bills(first))
-            one_by_one = False
             try:
                 yield from send(operation, first.account)
             except RequestRefused as error:
-                one_by_one = any(entry.again for entry in waiting) and bool(_ARRIVED.search(error.message))
-                if not one_by_one:
-                    for entry in waiting:
-                        if not entry.again:
-                            yield from self._refuse(entry.row, error.message)
-                    raise
+                rows |= yield from self._send_singly(waiting, error, steps)
             except (OutcomeUnknown, NotYet, UnexpectedAnswer) as error:
                 _log.warning("%s invoices were sent, and what became of them is unknown: %s", len(waiting), error)
                 steps.done(len(waiting))
-                waiting = []
-            for entry in waiting:
-                rows[entry.row.id] = yield from (self._send_entry(entry) if one_by_one else self._accept(entry.row))
-                steps.done()
+            else:
+                for entry in waiting:
+                    rows[entry.row.id] = yield from self._accept(entry.row)
+                    steps.done()
         return [rows[entry.row.id] for entry in entries]
+
+    def _send_singly(
+        self, entries: Sequence[_Entry], why: RequestRefused, steps: _Steps
+    ) -> Procedure[dict[UUID, InvoiceRecord]]:
+        """Send each invoice of a refused request by itself: so that one that is wrong, or arrived before, keeps none.
+
+        Raises:
+            RequestRefused: none of the first few was taken, so it is not the invoices that are refused.
+        """
+        rows: dict[UUID, InvoiceRecord] = {}
+        taken = False
+        _log.warning("Bill Manager refused %s invoices together; each is sent by itself: %s", len(entries), why)
+        for number, entry in enumerate(entries, 1):
+            try:
+                rows[entry.row.id] = yield from self._send_entry(entry)
+                taken = True
+            except RequestRefused:
+                if not taken and number >= min(_FEW, len(entries)):
+                    raise
+                rows[entry.row.id] = yield from self.read(entry.row.id)
+            steps.done()
+        return rows
 
     def _bills(self, row: InvoiceRecord) -> dict[str, Any]:
         return bill_manager(self._settings, row.account)
