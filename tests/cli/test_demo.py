@@ -255,3 +255,12 @@ def test_without_cryptography_the_story_is_the_same(monkeypatch):
     monkeypatch.setattr(credentials, "can_decrypt", lambda: False)
     monkeypatch.setattr(demo_module._Story, "unlike_orders", lambda _story: [])
     assert run_demo(Screen())
+
+
+def test_a_directory_that_cannot_be_made_is_named(mpesa, tmp_path):
+    """A file stands in its way: one line says so, before the story begins."""
+    (tmp_path / "file").touch()
+    done = mpesa("demo", "--directory", tmp_path / "file" / "below")
+    assert (1, "") == (done.exit_code, done.stdout)
+    assert done.stderr.startswith("Error: --directory: ")
+    assert "cannot be made" in done.stderr

@@ -20,13 +20,22 @@ __all__ = ["demo", "sandbox"]
 
 @click.command(short_help="Watch money move, with all that goes wrong.")
 @click.option(
-    "--directory", type=click.Path(file_okay=False), help="Keep the databases here; otherwise they are deleted."
+    "--directory",
+    type=click.Path(file_okay=False, writable=True),
+    help="Keep the databases here; otherwise they are deleted.",
 )
 def demo(directory: str | None) -> None:
     """Watch money move: a shop on SQLite and a local Daraja, with everything that goes wrong in life.
 
     Exit status 0 only if the books balance at the end.
     """
+    if directory is not None:
+        try:
+            Path(directory).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise click.ClickException(
+                f"--directory: {directory} cannot be made ({error.strerror}); choose another."
+            ) from None
     sys.exit(0 if run_demo(Console(highlight=False), directory) else 1)
 
 
