@@ -6,6 +6,7 @@ import copy
 import inspect
 import pickle
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -159,6 +160,14 @@ def test_an_invalid_field_names_field_value_expectation_and_remedy():
     error = InvalidField("amount", "10.50", expected="whole shillings", remedy="M-PESA does not take cents here.")
     assert str(error) == "amount: got '10.50', expected whole shillings. M-PESA does not take cents here."
     assert ("amount", "10.50", "whole shillings") == (error.field, error.value, error.expected)
+
+
+def test_a_time_is_shown_as_people_write_it():
+    """ISO 8601 with the offset, not a constructor's call; the value itself stays a time."""
+    moment = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
+    error = InvalidField("start", moment, expected="a later time")
+    assert "start: got 2026-03-01T08:00:00+00:00, expected a later time." == str(error)
+    assert moment == error.value
 
 
 def test_an_invalid_field_is_a_value_error():

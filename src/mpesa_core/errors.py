@@ -105,10 +105,13 @@ _LONGEST_SHOWN = 80
 
 
 def _shown(value: object) -> str:
-    """The repr, masked and cut short: what came may be a megabyte long, or a number too long to be written out."""
+    """The repr, masked and cut short: what came may be a megabyte long, or a number too long to be written out.
+
+    A time is shown as ISO 8601 has it.
+    """
     try:
         text = redact(
-            repr(value)[: 5 * _LONGEST_SHOWN]
+            (value.isoformat() if isinstance(value, datetime) else repr(value))[: 5 * _LONGEST_SHOWN]
         )  # masked before the cut, which could leave most of a phone number
     except Exception:  # noqa: BLE001 - a repr that fails must not hide the refusal that it was asked for
         return f"a {type(value).__name__} that cannot be shown"

@@ -179,12 +179,14 @@ def _span(start: datetime, end: datetime | None, now: datetime) -> tuple[datetim
             raise InvalidField(field, moment, expected="a datetime with a time zone, such as datetime.now(UTC)")
     start, end, oldest = start.astimezone(UTC), end.astimezone(UTC), now - PULL_WINDOW
     if end <= start:
-        raise InvalidField("end", end, expected=f"a time after start, {start}")
+        raise InvalidField("end", end, expected=f"a time after start, {start.isoformat()}")
     if end > now:
-        raise InvalidField("end", end, expected=f"a time that has come, {now} or earlier")
+        raise InvalidField("end", end, expected=f"a time that has come, {now.isoformat()} or earlier")
     if start < oldest - _OVERLAP or end <= oldest:  # "48 hours ago" was true when it was computed
         remedy = "M-PESA lists payments for 48 hours; older ones are in the statement of its organisation portal."
-        raise InvalidField("start", start, expected=f"at most 48 hours back, {oldest} or later", remedy=remedy)
+        raise InvalidField(
+            "start", start, expected=f"at most 48 hours back, {oldest.isoformat()} or later", remedy=remedy
+        )
     return max(start, oldest), end
 
 
