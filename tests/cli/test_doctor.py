@@ -167,6 +167,14 @@ def test_an_open_door_is_a_warning(mpesa):
     assert "callback_secret is not set" in found(done, "callback URLs", "warning")[0]
 
 
+def test_a_short_callback_secret_is_a_warning(mpesa):
+    """A secret that can be guessed signs nothing, and is not shown."""
+    done = mpesa("doctor", "--offline", **{**GOOD, "MPESA_CALLBACK_SECRET": "hunter2"})
+    assert 0 == done.exit_code
+    assert "callback_secret has 7 characters" in found(done, "callback URLs", "warning")[0]
+    assert "hunter2" not in done.output
+
+
 # --- Daraja
 
 

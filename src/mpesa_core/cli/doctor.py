@@ -39,6 +39,9 @@ _LAPSED = timedelta(minutes=5)
 
 _MANY = 1000
 
+_SECRET_LENGTH = 32
+"""A shorter callback_secret can be guessed from one token, at leisure and without a request to us."""
+
 
 class Verdict(StrEnum):
     """How something was found."""
@@ -162,6 +165,19 @@ def _callback_urls(found: Settings) -> Iterator[Finding]:
             what,
             Verdict.WARNING,
             "callback_secret is not set: a callback without a valid token is not refused by its URL",
+        )
+        return
+    try:
+        length = len(found.callback_secret.reveal())
+    except MpesaError as error:
+        yield Finding(what, Verdict.WRONG, f"callback_secret: {error}")
+        return
+    if length < _SECRET_LENGTH:
+        yield Finding(
+            what,
+            Verdict.WARNING,
+            f"callback_secret has {length} characters, expected {_SECRET_LENGTH} random ones or more: whoever guesses "
+            "it can make valid tokens",
         )
 
 
