@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -17,6 +19,7 @@ from mpesa_core.errors import (
     RequestRefused,
     TransactionNotFound,
 )
+from mpesa_core.gateway import AsyncGateway, Gateway
 from mpesa_core.payments.invoices import InvoiceStatus
 from mpesa_core.payments.records import Disposition, Key, Status, TransactionType
 from mpesa_core.repository.memory import MemoryRepository
@@ -665,3 +668,70 @@ def test_many_are_voided_in_one_request(desk):
     assert [InvoiceStatus.VOIDED] * 4 == [row.status for row in found]
     [operation] = [each for each in desk.daraja.sent if type(each).__name__ == "CancelInvoices"]
     assert (("E-1", "E-2"), 3) == (operation.external_references, len(desk.fired("invoice_voided")))
+
+
+# -- coroutines and leases -----------------------------------------------------------------------------------------
+
+
+def test_the_asynchronous_gateway(repository):
+    """The same calls as coroutines end in the same rows and signals."""
+    desk = Desk(repository)
+    answer = BillManagerAnswer(rescode="200")
+
+    class Client:
+        """Answers as the scripted Daraja, awaited."""
+
+        async def send(self, operation, *, account="default"):
+            return answer
+
+    gateway = AsyncGateway(desk.settings, repository, client=Client(), bus=desk, clock=desk.clock)
+
+    async def story():
+        await gateway.opt_in_bills(email="a@b.example", official_contact="0710000000")
+        row = await gateway.send_invoice(**given())
+        [other] = await gateway.send_invoices([Invoice(**given("E-2", account="A-2"))])
+        callback = desk.post("BILL_PAYMENT", push(), process=False)
+        await gateway.process(callback)
+        await gateway.void_invoices([other])
+        await gateway.void_invoice(other)
+        await gateway.recover()
+        return [(await gateway.invoice(each)).status for each in (row, other)]
+
+    assert [InvoiceStatus.PAID, InvoiceStatus.VOIDED] == asyncio.run(story())
+    assert ["invoice_created"] * 2 + ["payment_confirmed", "invoice_paid", "invoice_voided"] == desk.names()
+
+
+def test_a_slow_receiver_keeps_the_lease(repository):
+    """While a receiver of an invoice's signal runs, its lease is renewed, so that no sweep announces it again."""
+    desk = Desk(repository, announce_lease=0.3)
+    desk.daraja.answers = dict.fromkeys(CALLS, BillManagerAnswer(rescode="200"))
+    desk.clock = desk.gateway.clock = lambda: datetime.now(UTC)
+    gateway = Gateway(desk.settings, repository, client=desk.daraja, bus=desk, runner="inline", clock=desk.clock)
+    swept = []
+
+    def slow(**arguments):
+        desk.receivers.clear()
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            swept.append(gateway.recover().dues)
+            time.sleep(0.02)
+
+    desk.receivers["invoice_created"] = [slow]
+    gateway.send_invoice(**given(due=date(2999, 1, 1)))
+    assert (["invoice_created"], {0}) == (desk.names(), set(swept))
+
+
+def test_a_conflict_about_a_bill_payment_is_accepted(desk):
+    """A push that may be one of several STK payments is settled by a person, and pays the invoice."""
+    row = send(desk)
+    payments = [desk.push(reference="A-1", idempotency_key=str(number)) for number in range(2)]
+    callback = desk.post("BILL_PAYMENT", push())
+    desk.recover(desk.settings.adoption_grace + 1)
+    assert Disposition.CONFLICT == desk.repository.get_callback(callback).disposition
+    settled = desk.gateway.accept(callback, transaction=payments[1])
+    assert (Status.SUCCESS, RECEIPT, row.id) == (
+        settled.status,
+        settled.mpesa_receipt_number,
+        settled.parent_id,
+    )
+    assert InvoiceStatus.PAID == desk.gateway.invoice(row).status
