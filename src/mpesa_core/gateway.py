@@ -1022,6 +1022,20 @@ class AsyncGateway(_Desk, AsyncDuesGateway):
         """See :meth:`Gateway.replay`."""
         return await self._driver.run(self._replay(callback_id))
 
+    async def aclose(self) -> None:
+        """Close the client's connections of the running event loop."""
+        close = getattr(self.client, "aclose", None)
+        if close is not None:
+            await close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
     async def _arun(self, procedure: Procedure[T]) -> T:
         return await self._driver.run(procedure)
 
@@ -1058,3 +1072,7 @@ class _LazyAsyncClient:
 
             self._client = AsyncDarajaClient(self._settings)
         return self._client.send(operation, account=account)
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()

@@ -15,6 +15,8 @@ from mpesa_core.errors import NotSent, StorageBusy, StorageUnavailable
 from mpesa_core.gateway import AsyncGateway
 from mpesa_core.payments.records import Disposition, Status
 from mpesa_core.repository.memory import MemoryRepository
+from mpesa_core.sandbox import DarajaServer, LocalDaraja
+from mpesa_core.settings import Settings
 from mpesa_core.settlement.drivers import SyncDriver
 from mpesa_core.settlement.effects import Lease
 from mpesa_core.settlement.lease import LeaseKeeper
@@ -275,3 +277,22 @@ def test_lease_keeper_survives_a_store_that_raises_anything(memory, caplog):
     keeper = LeaseKeeper(Broken(), lambda: datetime.now(UTC), 60)
     keeper._renew(Lease("", Desk(memory).push().id, 1))
     assert "RuntimeError" in caplog.text
+
+
+def test_the_async_gateway_closes_its_connections():
+    """What was opened to send is closed at the end of the context, and opened again by a later call."""
+
+    async def story(server):
+        settings = Settings(**server.daraja.settings(server.base_url), callback_base_url="https://shop.example/pay/")
+        async with AsyncGateway(settings, MemoryRepository()) as gateway:
+            await gateway.aclose()  # nothing was opened so far
+            await gateway.stk_push(phone_number="0712345678", amount=1, account_reference="INV-1")
+            (connections,) = gateway.client._client._own.values()
+            assert not connections.is_closed
+        assert connections.is_closed
+        await gateway.stk_push(phone_number="0712345679", amount=1, account_reference="INV-2")
+        await gateway.aclose()
+
+    with DarajaServer(LocalDaraja()) as server:
+        asyncio.run(story(server))
+    assert 2 == server.daraja.count("stk_push")
