@@ -459,3 +459,41 @@ def test_one_that_is_killed_in_the_middle_of_a_write_holds_nothing(path, reposit
     process.communicate(timeout=10)
     changed = repository.change(row.id, 1, {"status": Status.FAILED})
     assert (2, Status.FAILED) == (changed.version, changed.status)
+
+
+@posix
+def test_a_child_forked_while_another_thread_writes_can_write(path):
+    """SQLite's own locks of the parent's other threads do not stay locked in a child for ever."""
+    store = SqliteRepository(path, synchronous="OFF", busy_timeout=1)
+    row = store.add(draft())
+    stop = threading.Event()
+
+    def keep_writing():
+        while not stop.is_set():
+            store.change(row.id, store.get(row.id).version, {"checks": 1})
+
+    writer = threading.Thread(target=keep_writing)
+    writer.start()
+    children = []
+    for _ in range(8):
+        reader, go = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            with contextlib.suppress(BaseException):
+                signal.alarm(20)
+                os.read(reader, 1)  # until the parent is quiet, so that nobody else holds the file
+                status = 0 if store.change(row.id, store.get(row.id).version, {"checks": 2}) else 2
+            os._exit(status)
+        os.close(reader)
+        children.append((child, go))
+        time.sleep(0.005)
+    stop.set()
+    writer.join()
+    ends = []
+    for child, go in children:
+        os.write(go, b"x")
+        os.close(go)
+        ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    store.close()
+    assert [0] * 8 == ends

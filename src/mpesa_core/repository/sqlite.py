@@ -19,7 +19,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -236,6 +236,10 @@ class SqliteRepository(SqliteDues):
     def close(self) -> None:
         """Close the connections of all threads of this process, after what each is doing; later operations fail."""
         self._closed = True
+        with _forks.kept_away():
+            self._close_all()
+
+    def _close_all(self) -> None:
         for reference in self._handles.valuerefs():
             handle = reference()
             if handle is not None and handle.pid == os.getpid():
@@ -400,6 +404,10 @@ class SqliteRepository(SqliteDues):
         """Run ``work`` on this thread's connection; afterwards no transaction is open, whatever happened."""
         if self._closed:
             raise StorageUnavailable(f"{self.path} was closed: make a new SqliteRepository.")
+        with _forks.kept_away():
+            return self._used(work)
+
+    def _used(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         handle = None
         try:
             handle = self._handle()
@@ -474,6 +482,57 @@ class SqliteRepository(SqliteDues):
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
 
+
+class _Forks:
+    """Has a fork wait until no thread is inside SQLite.
+
+    SQLite keeps a process's locks on a file in that process's memory. A child that is forked while another thread holds
+    one has a copy of it that nobody ever takes off, and finds the file locked for as long as it lives.
+    """
+
+    _PATIENCE = 10.0
+    """Seconds; an operation that waits for another process longer than that does not hold up the fork."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = self._forking = 0
+
+    @contextlib.contextmanager
+    def kept_away(self) -> Iterator[None]:
+        """No fork while this is open."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forking)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    def before(self) -> None:
+        """Wait, and let nobody in."""
+        self._changed.acquire()
+        self._forking += 1
+        self._changed.wait_for(lambda: not self._inside, self._PATIENCE)
+
+    def after_in_parent(self) -> None:
+        """Go on."""
+        self._forking -= 1
+        self._changed.notify_all()
+        self._changed.release()
+
+    def after_in_child(self) -> None:
+        """Begin anew: the other threads did not come along."""
+        self._changed = threading.Condition()
+        self._inside = self._forking = 0
+
+
+_forks: Final = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_forks.before, after_in_parent=_forks.after_in_parent, after_in_child=_forks.after_in_child
+    )
 
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
