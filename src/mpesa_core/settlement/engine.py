@@ -37,7 +37,6 @@ from mpesa_core.daraja.codes import Outcome
 from mpesa_core.errors import DuplicateKey, StorageError
 from mpesa_core.outline import outline
 from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, believable, match, plausible
-from mpesa_core.payments.announcements import announcements
 from mpesa_core.payments.decide import (
     SEVERAL,
     AskNow,
@@ -51,9 +50,8 @@ from mpesa_core.payments.decide import (
     Settle,
     decide,
 )
-from mpesa_core.payments.machine import OPEN, Source, is_known
+from mpesa_core.payments.machine import OPEN, Source
 from mpesa_core.payments.records import (
-    REFUNDS,
     CallbackRecord,
     Disposition,
     Key,
@@ -64,11 +62,10 @@ from mpesa_core.payments.records import (
 )
 from mpesa_core.payments.schedule import backoff, next_check
 from mpesa_core.settings import Settings
-from mpesa_core.settlement.effects import Procedure, Store, deliver, resolve_c2b
+from mpesa_core.settlement.announcing import Announcing
+from mpesa_core.settlement.effects import Procedure, deliver, resolve_c2b
 from mpesa_core.settlement.evidence import CONFIRMATIONS, SPEAKS_OF, evidence_of
-from mpesa_core.settlement.invoices import Invoices
 from mpesa_core.settlement.questions import Questions
-from mpesa_core.settlement.subscriptions import Subscriptions
 from mpesa_core.values import redact
 
 __all__ = ["C2B_NAMESPACE", "Applied", "Closed", "Engine", "Postponed", "Verdict"]
@@ -125,7 +122,7 @@ class Postponed:
 Verdict = Applied | Closed | Postponed
 
 
-class Engine:
+class Engine(Announcing):
     """The procedures of settlement. Without state: everything that is remembered is in the repository.
 
     Args:
@@ -145,12 +142,8 @@ class Engine:
         invoices: bool = False,
         subscriptions: bool = False,
     ) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.store = Store()
+        super().__init__(settings, clock, invoices=invoices, subscriptions=subscriptions)
         self.questions = Questions(settings, clock, new_id)
-        self.invoices = Invoices(settings, clock, kept=invoices)
-        self.subscriptions = Subscriptions(settings, clock, kept=subscriptions)
 
     # -- one callback ----------------------------------------------------------------------------------------------
 
@@ -377,13 +370,6 @@ class Engine:
             return (yield from self._conflict(row, taken, callback))
         return Applied(settled, announce=fenced) if settled is not None else None
 
-    def fence(self) -> dict[str, Any]:
-        """The fields of the announcer's lease, from now."""
-        return {
-            "announce_until": self.clock() + timedelta(seconds=self.settings.announce_lease),
-            "idempotency_locked": True,
-        }
-
     def _conflict(
         self, row: TransactionRecord, conflict: Conflict, callback: CallbackRecord | None
     ) -> Procedure[Verdict | None]:
@@ -594,105 +580,6 @@ class Engine:
             if short_code in (account.short_code, account.till_number):
                 return name
         return "default"
-
-    # -- announcing ------------------------------------------------------------------------------------------------
-
-    def claim_fence(self, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
-        """Take over the announcement of a settlement whose announcer's lease has lapsed; None if somebody else did."""
-        if row.announce_until is None or row.announce_until > self.clock():
-            return None
-        return (yield from self.store.change(row.id, row.version, self.fence()))
-
-    def announce(self, row: TransactionRecord) -> Procedure[bool]:
-        """Fire the signals of a settlement that this worker has the fence of, then mark it announced.
-
-        Returns:
-            False when it has to wait (a refund whose payment is being announced); the fence stays up and lapses.
-        """
-        parent = None
-        if row.transaction_type in REFUNDS and row.parent_id is not None:
-            parent, ready = yield from self._carry_to_parent(row)
-            if not ready:
-                return False
-        row = yield from self.invoices.carry(row)
-        yield from self.fire(row, parent)
-        yield from self._mark(row)
-        yield from self.invoices.follow(row)
-        return True
-
-    def fire(self, row: TransactionRecord, parent: TransactionRecord | None = None) -> Procedure[None]:
-        """Deliver the signals of a settled transaction's present generation."""
-        reversal = None
-        if row.status == Status.REVERSED:
-            children = yield from self._successful_refunds(row.reserved)
-            reversal = children[-1] if children else None
-        for announcement in announcements(row, parent, reversal):
-            yield from deliver(announcement.signal, announcement.arguments, transaction=row)
-        yield from self.subscriptions.fire(row)
-
-    def _mark(self, row: TransactionRecord) -> Procedure[None]:
-        current: TransactionRecord | None = row
-        while current is not None and current.generation == row.generation and current.announce_until is not None:
-            marked = yield from self.store.change(
-                current.id, current.version, {"announce_until": None, "idempotency_locked": False}
-            )
-            if marked is not None:
-                return
-            current = yield from self.store.get(row.id)
-
-    # -- a refund and its payment -------------------------------------------------------------------------------
-
-    def _carry_to_parent(self, child: TransactionRecord) -> Procedure[tuple[TransactionRecord | None, bool]]:
-        """Tell a payment of its refund: keep or release what was reserved, reverse it when all is back.
-
-        Returns:
-            The payment, and whether the refund may be announced now.
-        """
-        assert child.parent_id is not None
-        key, amount = str(child.id), str(child.amount)
-        while True:
-            parent = yield from self.store.get(child.parent_id)
-            if parent is None:
-                return None, True
-            reserved = dict(parent.reserved)
-            changes: dict[str, Any] = {}
-            if child.status == Status.SUCCESS:
-                reserved[key] = amount
-            elif is_known(child.status, child.settled_by):
-                reserved.pop(key, None)
-            if reserved != dict(parent.reserved):
-                changes["reserved"] = reserved
-            if child.status == Status.SUCCESS and parent.status == Status.SUCCESS:
-                children = yield from self._successful_refunds(reserved)
-                if sum(each.amount for each in children) >= parent.amount:
-                    if parent.announce_until is not None:
-                        lapsed = yield from self.claim_fence(parent)
-                        if lapsed is not None:
-                            yield from self.announce(lapsed)
-                            continue
-                        return parent, False
-                    changes |= {
-                        "status": Status.REVERSED,
-                        "settled_by": Source.REVERSAL,
-                        "generation": parent.generation + 1,
-                        "next_check_at": None,
-                        **self.fence(),
-                    }
-            if not changes:
-                return parent, True
-            changed = yield from self.store.change(parent.id, parent.version, changes)
-            if changed is not None:
-                if "status" in changes:
-                    yield from self.announce(changed)
-                return changed, True
-
-    def _successful_refunds(self, reserved: Mapping[str, str]) -> Procedure[list[TransactionRecord]]:
-        children = []
-        for key in reserved:
-            child = yield from self.store.get(UUID(key))
-            if child is not None and child.status == Status.SUCCESS:
-                children.append(child)
-        return sorted(children, key=lambda each: (each.settled_at or each.initiated_at, str(each.id)))
 
     # -- what nobody else says -------------------------------------------------------------------------------------
 
