@@ -505,6 +505,21 @@ def test_a_process_that_dies_while_it_announces(desk, signal):
     assert 1 == desk.daraja.count("AcknowledgeBillPayment")
 
 
+@pytest.mark.parametrize("amount", ["60", "100"])
+def test_a_payment_that_is_announced_again_stays_with_its_invoice(desk, amount):
+    """It is counted once, by the invoice that counted it first, although another one of the reference is open."""
+    first, second = send(desk, "AUG"), send(desk, "SEP")
+    desk.receivers["payment_confirmed"] = [dies]
+    with pytest.raises(Died):
+        desk.post("BILL_PAYMENT", push(amount=amount))
+    forget(desk, "payment_confirmed")
+    desk.recover(desk.settings.announce_lease + desk.settings.callback_lease + 1)
+    payment = desk.repository.find(Key.RECEIPT, ("174379", RECEIPT))
+    desk.gateway.announce(payment)
+    found = [len(desk.gateway.invoice(row).payments) for row in (first, second)]
+    assert ([1, 0], first.id) == (found, desk.gateway.get(payment).parent_id)
+
+
 class DyingStore:
     """A repository whose process dies at its n-th operation, before or after that is done."""
 
