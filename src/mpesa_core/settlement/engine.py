@@ -470,7 +470,8 @@ class Engine(Announcing):
             case Several(rows=several):
                 return (yield from self._hold(several, evidence, callback))
             case Create():
-                payer = yield from self.subscriptions.payer(evidence, message.occurred_at, callback.received_at)
+                paid_at = believable(message.occurred_at, callback.received_at)
+                payer = yield from self.subscriptions.payer(evidence, paid_at, callback.received_at)
                 if isinstance(payer, datetime):
                     return Postponed(payer)
                 return (yield from self.create_c2b(message, evidence, payer))
