@@ -1,225 +1,41 @@
-"""The front door: settings, client, repository, engine and signals tied together.
-
-::
-
-    from mpesa_core import Gateway, Settings, SqliteRepository
-
-    gateway = Gateway(Settings(...), SqliteRepository("payments.db"))
-    payment = gateway.stk_push(phone_number="0712345678", amount=100, account_reference="INV-1",
-    idempotency_key="INV-1")
-
-:class:`AsyncGateway` is the same with coroutines.
-"""
+"""The front door of a program with threads, or none."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import UUID, uuid4
 
-from mpesa_core.callback_tokens import fixed_token
 from mpesa_core.daraja.answers import Accepted
-from mpesa_core.daraja.balance import AccountBalance
-from mpesa_core.daraja.c2b import RegisterUrls, RegisterUrlsAnswer
-from mpesa_core.daraja.callbacks import CallbackType
-from mpesa_core.daraja.pull import PullRegistered, RegisterPull
-from mpesa_core.dues import AsyncDuesGateway, DuesGateway, keeps
-from mpesa_core.errors import ConfigurationError, InvalidField, MpesaError, TransactionNotFound
+from mpesa_core.daraja.c2b import RegisterUrlsAnswer
+from mpesa_core.daraja.pull import PullRegistered
+from mpesa_core.dues import DuesGateway
+from mpesa_core.errors import ConfigurationError, TransactionNotFound
+from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, id_of, utc_now
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
-from mpesa_core.repository.protocol import AsyncRepository, Repository
-from mpesa_core.routes import callback_urls
+from mpesa_core.repository.protocol import Repository
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.conflicts import accept_conflict, dismiss_conflict
-from mpesa_core.settlement.drivers import AsyncDriver, AsyncSender, ResolveHook, Sender, SyncDriver
-from mpesa_core.settlement.effects import Procedure, send
-from mpesa_core.settlement.engine import Engine, Verdict
-from mpesa_core.settlement.initiation import Initiation
-from mpesa_core.settlement.pulling import PullProgress, PullReport, pull
+from mpesa_core.settlement.drivers import ResolveHook, Sender, SyncDriver
+from mpesa_core.settlement.effects import Procedure
+from mpesa_core.settlement.engine import Verdict
+from mpesa_core.settlement.pulling import PullProgress, PullReport
 from mpesa_core.settlement.reconciliation import Reconciled, reconcile
 from mpesa_core.settlement.recovery import Recovered, recover
-from mpesa_core.signals import BlinkerBus, Bus, Reply
+from mpesa_core.signals import BlinkerBus, Bus
 from mpesa_core.spool import Spool
 from mpesa_core.tasks import InlineRunner, TaskRunner, ThreadRunner
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["AsyncGateway", "Gateway"]
+__all__ = ["Gateway"]
 
 T = TypeVar("T")
-Identified = TransactionRecord | UUID | str
-"""A transaction: its row, its id, or its id as text."""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _id(transaction: Identified) -> UUID:
-    if isinstance(transaction, UUID):
-        return transaction
-    if not isinstance(transaction, str):
-        return transaction.id
-    try:
-        return UUID(transaction)
-    except ValueError:
-        expected = "a transaction, its id, or its id as text"
-        raise InvalidField("transaction", transaction, expected=expected) from None
-
-
-class _Desk:
-    """What both gateways share: the procedures, before anybody runs them."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        repository: object,
-        clock: Callable[[], datetime],
-        new_id: Callable[[], UUID],
-        account: str = "default",
-    ) -> None:
-        self.settings = settings
-        self.clock = clock
-        self.new_id = new_id
-        self.engine = Engine(settings, clock, new_id, **keeps(repository))
-        self._store = repository
-        self._initiation = Initiation(self.engine, new_id)
-        self._account_name = account
-
-    def account(self, name: str) -> Self:
-        """This gateway on another of the settings' accounts: ``gateway.account("till").stk_push(...)``.
-
-        Raises:
-            ConfigurationError: there is no such account.
-        """
-        self.settings.account(name)
-        other = copy.copy(self)
-        other._account_name = name  # noqa: SLF001 - our own copy
-        return other
-
-    def _stk_push(self, **given: Any) -> Procedure[TransactionRecord]:
-        return self._initiation.stk_push(account=self._account_name, **given)
-
-    def _payout(self, **given: Any) -> Procedure[TransactionRecord]:
-        return self._initiation.payout(account=self._account_name, **given)
-
-    def _reverse(self, transaction: Identified, **given: Any) -> Procedure[TransactionRecord]:
-        return self._initiation.reverse(transaction=_id(transaction), **given)
-
-    def _refund(
-        self,
-        transaction: Identified,
-        *,
-        as_payout: bool,
-        phone_number: object | None,
-        idempotency_key: str | None,
-        **given: Any,
-    ) -> Procedure[TransactionRecord]:
-        if not as_payout:
-            return self._initiation.reverse(transaction=_id(transaction), idempotency_key=idempotency_key, **given)
-        if idempotency_key is None:
-            remedy = "A payout sent twice does not come back."
-            raise InvalidField("idempotency_key", None, expected="a key of yours for a payout", remedy=remedy)
-        return self._initiation.refund_by_payout(
-            transaction=_id(transaction), phone_number=phone_number, idempotency_key=idempotency_key, **given
-        )
-
-    def _transfer(self, **given: Any) -> Procedure[TransactionRecord]:
-        return self._initiation.transfer(account=self._account_name, **given)
-
-    def _remit_tax(self, **given: Any) -> Procedure[TransactionRecord]:
-        return self._initiation.remit_tax(account=self._account_name, **given)
-
-    def _express_checkout(self, **given: Any) -> Procedure[TransactionRecord]:
-        return self._initiation.express_checkout(account=self._account_name, **given)
-
-    def _query(self, transaction: Identified) -> Procedure[TransactionRecord]:
-        row = yield from self.engine.store.get(_id(transaction))
-        if row is None:
-            raise TransactionNotFound(f"there is no transaction {transaction}")
-        answer = yield from self.engine.questions.ask(row)
-        if answer is not None:
-            yield from self.engine.process(answer)
-        return (yield from self.engine.store.get(row.id)) or row
-
-    def _account_balance(self, remarks: str) -> Procedure[Accepted]:
-        question = AccountBalance(
-            remarks=remarks,
-            result_url=callback_urls(self.settings, CallbackType.BALANCE_RESULT, self._fixed_token("balance")),
-            timeout_url=callback_urls(self.settings, CallbackType.BALANCE_TIMEOUT, self._fixed_token("balance")),
-        )
-        answer: Accepted = yield from send(question, self._account_name)
-        return answer
-
-    def _register_urls(self, response_type: str, version: int) -> Procedure[RegisterUrlsAnswer]:
-        registration = RegisterUrls(
-            response_type=response_type,
-            version=version,
-            confirmation_url=callback_urls(self.settings, CallbackType.C2B_CONFIRMATION, self._fixed_token("c2b")),
-            validation_url=callback_urls(self.settings, CallbackType.C2B_VALIDATION, self._fixed_token("c2b")),
-        )
-        answer: RegisterUrlsAnswer = yield from send(registration, self._account_name)
-        return answer
-
-    def _register_pull(self, nominated_number: object, url: str | None) -> Procedure[PullRegistered]:
-        if url is None:  # nothing is known to be posted there, and what is posted to this one is kept
-            url = callback_urls(self.settings, CallbackType.C2B_CONFIRMATION, self._fixed_token("c2b"))
-        answer: PullRegistered = yield from send(
-            RegisterPull(nominated_number=nominated_number, callback_url=url), self._account_name
-        )
-        return answer
-
-    def _pull(self, repository: object, start: datetime, end: datetime | None, **options: Any) -> Procedure[PullReport]:
-        scans = callable(getattr(repository, "settled_between", None))
-        return pull(self.engine, self._account_name, start, end, scans=scans, **options)
-
-    def _fixed_token(self, product: str) -> str | None:
-        """The token of URLs that no transaction owns; only where tokens are signed: any other would prove nothing."""
-        secret = self.settings.callback_secret
-        if secret is None:
-            return None
-        short_code = self.settings.account(self._account_name).short_code or ""
-        return fixed_token(secret.reveal(), f"{product}:{short_code}")
-
-    def _announce(self, transaction: Identified) -> Procedure[TransactionRecord]:
-        row = yield from self.engine.store.get(_id(transaction))
-        if row is None:
-            raise TransactionNotFound(f"there is no transaction {transaction}")
-        if row.generation == 0:
-            raise InvalidField(
-                "transaction", row.status, expected="a settled transaction; there is nothing to announce yet"
-            )
-        parent = (yield from self.engine.store.get(row.parent_id)) if row.parent_id is not None else None
-        yield from self.engine.fire(row, parent)
-        return row
-
-    def _replay(self, callback_id: UUID) -> Procedure[Verdict | None]:
-        callback = yield from self.engine.store.get_callback(callback_id)
-        if callback is None:
-            raise TransactionNotFound(f"there is no callback {callback_id}")
-        again: dict[str, Any] = {
-            "next_attempt_at": self.clock(),
-            "processed": False,
-            "disposition": None,
-            "error": None,
-            "resolved_at": None,  # where it is a conflict again, a person has to see it again
-        }
-        yield from self.engine.store.change_callback(callback.id, callback.next_attempt_at, again)
-        return (yield from self.engine.process(callback.id))
-
-    def _rejection(self, replies: Sequence[Reply]) -> Mapping[str, Any] | None:
-        for reply in replies:
-            if isinstance(reply.value, Mapping) and str(reply.value.get("ResultCode", "0")) != "0":
-                return reply.value
-        for reply in replies:
-            if reply.error is not None:
-                raise MpesaError("a receiver of c2b_validation_received failed")
-        return next((reply.value for reply in replies if isinstance(reply.value, Mapping)), None)
-
-
-class Gateway(_Desk, DuesGateway):
+class Gateway(Desk, DuesGateway):
     """The front door of a program. One for a process, shared by its threads; it survives a fork.
 
     Args:
@@ -247,7 +63,7 @@ class Gateway(_Desk, DuesGateway):
         runner: str | TaskRunner = "thread",
         resolve_c2b: ResolveHook | None = None,
         sender: Any = "mpesa_core",
-        clock: Callable[[], datetime] = _now,
+        clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
         super().__init__(settings, repository, clock, new_id)
@@ -278,8 +94,8 @@ class Gateway(_Desk, DuesGateway):
     def stk_push(
         self,
         *,
-        phone_number: object,
-        amount: object,
+        phone_number: PhoneNumber,
+        amount: Amount,
         account_reference: str,
         transaction_desc: str = "Payment",
         idempotency_key: str | None = None,
@@ -318,8 +134,8 @@ class Gateway(_Desk, DuesGateway):
     def payout(
         self,
         *,
-        phone_number: object,
-        amount: object,
+        phone_number: PhoneNumber,
+        amount: Amount,
         idempotency_key: str,
         command: str = "BusinessPayment",
         remarks: str = "Payment",
@@ -371,7 +187,7 @@ class Gateway(_Desk, DuesGateway):
         self,
         transaction: Identified,
         *,
-        amount: object | None = None,
+        amount: Amount | None = None,
         idempotency_key: str | None = None,
         remarks: str = "Reversal",
         **host: Any,
@@ -401,10 +217,10 @@ class Gateway(_Desk, DuesGateway):
     def refund(
         self,
         transaction: Identified,
-        amount: object | None = None,
+        amount: Amount | None = None,
         *,
         as_payout: bool = False,
-        phone_number: object | None = None,
+        phone_number: PhoneNumber | None = None,
         idempotency_key: str | None = None,
         remarks: str = "Refund",
         **host: Any,
@@ -448,12 +264,12 @@ class Gateway(_Desk, DuesGateway):
         self,
         *,
         receiver: str,
-        amount: object,
+        amount: Amount,
         idempotency_key: str,
         command: str = "BusinessPayBill",
         account_reference: str | None = None,
         receiver_type: Literal["2", "4"] = "4",
-        requester: object | None = None,
+        requester: PhoneNumber | None = None,
         remarks: str = "Transfer",
         **host: Any,
     ) -> TransactionRecord:
@@ -494,7 +310,7 @@ class Gateway(_Desk, DuesGateway):
     def remit_tax(
         self,
         *,
-        amount: object,
+        amount: Amount,
         payment_registration_number: str,
         idempotency_key: str,
         remarks: str = "Tax",
@@ -523,7 +339,7 @@ class Gateway(_Desk, DuesGateway):
         self,
         *,
         payer_till: str,
-        amount: object,
+        amount: Amount,
         payment_reference: str,
         partner_name: str,
         idempotency_key: str | None = None,
@@ -635,7 +451,7 @@ class Gateway(_Desk, DuesGateway):
         Raises:
             TransactionNotFound: no such transaction.
         """
-        row = self._run(self.engine.store.get(_id(transaction)))
+        row = self._run(self.engine.store.get(id_of(transaction)))
         if row is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
         return row
@@ -684,7 +500,7 @@ class Gateway(_Desk, DuesGateway):
         Raises:
             TransactionNotFound, InvalidField, IllegalTransition, DuplicateKey, StorageBusy: nothing was changed.
         """
-        owner = _id(transaction) if transaction is not None else None
+        owner = id_of(transaction) if transaction is not None else None
         return self._run(accept_conflict(self.engine, callback_id, owner))
 
     def dismiss(self, callback_id: UUID) -> None:
@@ -731,6 +547,14 @@ class Gateway(_Desk, DuesGateway):
 
     # -- life ----------------------------------------------------------------------------------------------------
 
+    def drain(self) -> int:
+        """With the inline runner: process what was submitted and not processed since, in this thread.
+
+        Returns:
+            How many callbacks; 0 with any other runner, which works by itself.
+        """
+        return self.runner.drain() if isinstance(self.runner, InlineRunner) else 0
+
     def start(self) -> None:
         """Start the runner: with the thread runner, recovery and reconciliation begin now and go on by themselves."""
         self.runner.start()
@@ -754,292 +578,6 @@ class Gateway(_Desk, DuesGateway):
         return self._driver.run(procedure)
 
 
-class AsyncGateway(_Desk, AsyncDuesGateway):
-    """The same front door with coroutines. Each method is documented on :class:`Gateway`.
-
-    Args:
-        settings: see :class:`~mpesa_core.settings.Settings`.
-        repository: synchronous (called in threads) or asynchronous.
-        client: by default an :class:`~mpesa_core.client.AsyncDarajaClient`.
-        bus: as of :class:`Gateway`.
-        resolve_c2b: as of :class:`Gateway`; may be a coroutine function.
-        sender: as of :class:`Gateway`.
-        clock: as of :class:`Gateway`.
-        new_id: as of :class:`Gateway`.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        repository: Repository | AsyncRepository,
-        *,
-        client: AsyncSender | None = None,
-        bus: Bus | None = None,
-        resolve_c2b: Callable[..., Any] | None = None,
-        sender: Any = "mpesa_core",
-        clock: Callable[[], datetime] = _now,
-        new_id: Callable[[], UUID] = uuid4,
-    ) -> None:
-        super().__init__(settings, repository, clock, new_id)
-        self.repository = repository
-        self.client: AsyncSender = client if client is not None else _LazyAsyncClient(settings)
-        self.bus: Bus = bus if bus is not None else BlinkerBus(sender)
-        self._driver = AsyncDriver(
-            repository,
-            self.client,
-            self.bus,
-            resolve_c2b=resolve_c2b,
-            clock=clock,
-            announce_lease=settings.announce_lease,
-        )
-
-    async def stk_push(
-        self,
-        *,
-        phone_number: object,
-        amount: object,
-        account_reference: str,
-        transaction_desc: str = "Payment",
-        idempotency_key: str | None = None,
-        **host: Any,
-    ) -> TransactionRecord:
-        """See :meth:`Gateway.stk_push`."""
-        return await self._driver.run(
-            self._stk_push(
-                phone_number=phone_number,
-                amount=amount,
-                account_reference=account_reference,
-                transaction_desc=transaction_desc,
-                idempotency_key=idempotency_key,
-                host=host,
-            )
-        )
-
-    async def payout(
-        self,
-        *,
-        phone_number: object,
-        amount: object,
-        idempotency_key: str,
-        command: str = "BusinessPayment",
-        remarks: str = "Payment",
-        occasion: str = "",
-        version: int = 3,
-        identity: tuple[str, str] | None = None,
-        pochi: bool = False,
-        **host: Any,
-    ) -> TransactionRecord:
-        """See :meth:`Gateway.payout`."""
-        return await self._driver.run(
-            self._payout(
-                phone_number=phone_number,
-                amount=amount,
-                command=command,
-                remarks=remarks,
-                occasion=occasion,
-                version=version,
-                identity=identity,
-                pochi=pochi,
-                idempotency_key=idempotency_key,
-                host=host,
-            )
-        )
-
-    async def reverse(
-        self,
-        transaction: Identified,
-        *,
-        amount: object | None = None,
-        idempotency_key: str | None = None,
-        remarks: str = "Reversal",
-        **host: Any,
-    ) -> TransactionRecord:
-        """See :meth:`Gateway.reverse`."""
-        return await self._driver.run(
-            self._reverse(transaction, amount=amount, remarks=remarks, idempotency_key=idempotency_key, host=host)
-        )
-
-    async def refund(
-        self,
-        transaction: Identified,
-        amount: object | None = None,
-        *,
-        as_payout: bool = False,
-        phone_number: object | None = None,
-        idempotency_key: str | None = None,
-        remarks: str = "Refund",
-        **host: Any,
-    ) -> TransactionRecord:
-        """See :meth:`Gateway.refund`."""
-        return await self._driver.run(
-            self._refund(
-                transaction,
-                amount=amount,
-                as_payout=as_payout,
-                phone_number=phone_number,
-                idempotency_key=idempotency_key,
-                remarks=remarks,
-                host=host,
-            )
-        )
-
-    async def transfer(
-        self,
-        *,
-        receiver: str,
-        amount: object,
-        idempotency_key: str,
-        command: str = "BusinessPayBill",
-        account_reference: str | None = None,
-        receiver_type: Literal["2", "4"] = "4",
-        requester: object | None = None,
-        remarks: str = "Transfer",
-        **host: Any,
-    ) -> TransactionRecord:
-        """See :meth:`Gateway.transfer`."""
-        return await self._driver.run(
-            self._transfer(
-                receiver=receiver,
-                amount=amount,
-                command=command,
-                account_reference=account_reference,
-                receiver_type=receiver_type,
-                requester=requester,
-                remarks=remarks,
-                idempotency_key=idempotency_key,
-                host=host,
-            )
-        )
-
-    async def remit_tax(
-        self,
-        *,
-        amount: object,
-        payment_registration_number: str,
-        idempotency_key: str,
-        remarks: str = "Tax",
-        **host: Any,
-    ) -> TransactionRecord:
-        """See :meth:`Gateway.remit_tax`."""
-        return await self._driver.run(
-            self._remit_tax(
-                amount=amount,
-                payment_registration_number=payment_registration_number,
-                remarks=remarks,
-                idempotency_key=idempotency_key,
-                host=host,
-            )
-        )
-
-    async def express_checkout(
-        self,
-        *,
-        payer_till: str,
-        amount: object,
-        payment_reference: str,
-        partner_name: str,
-        idempotency_key: str | None = None,
-        **host: Any,
-    ) -> TransactionRecord:
-        """See :meth:`Gateway.express_checkout`."""
-        return await self._driver.run(
-            self._express_checkout(
-                payer_till=payer_till,
-                amount=amount,
-                payment_reference=payment_reference,
-                partner_name=partner_name,
-                idempotency_key=idempotency_key,
-                host=host,
-            )
-        )
-
-    async def query(self, transaction: Identified) -> TransactionRecord:
-        """See :meth:`Gateway.query`."""
-        return await self._driver.run(self._query(transaction))
-
-    async def account_balance(self, *, remarks: str = "Balance") -> Accepted:
-        """See :meth:`Gateway.account_balance`."""
-        return await self._driver.run(self._account_balance(remarks))
-
-    async def register_urls(self, *, response_type: str = "Completed", version: int = 2) -> RegisterUrlsAnswer:
-        """See :meth:`Gateway.register_urls`."""
-        return await self._driver.run(self._register_urls(response_type, version))
-
-    async def register_pull(self, *, nominated_number: object, callback_url: str | None = None) -> PullRegistered:
-        """See :meth:`Gateway.register_pull`."""
-        return await self._driver.run(self._register_pull(nominated_number, callback_url))
-
-    async def pull(
-        self,
-        start: datetime,
-        end: datetime | None = None,
-        *,
-        dry_run: bool = False,
-        progress: Callable[[PullProgress], object] | None = None,
-    ) -> PullReport:
-        """See :meth:`Gateway.pull`; ``progress`` is a plain function."""
-        return await self._driver.run(self._pull(self.repository, start, end, dry_run=dry_run, progress=progress))
-
-    async def get(self, transaction: Identified) -> TransactionRecord:
-        """See :meth:`Gateway.get`."""
-        row = await self._driver.run(self.engine.store.get(_id(transaction)))
-        if row is None:
-            raise TransactionNotFound(f"there is no transaction {transaction}")
-        return row
-
-    async def process(self, callback_id: UUID) -> Verdict | None:
-        """See :meth:`Gateway.process`."""
-        return await self._driver.run(self.engine.process(callback_id))
-
-    async def recover(self, limit: int = 100) -> Recovered:
-        """See :meth:`Gateway.recover`; the spool is taken in by a synchronous gateway or worker."""
-        total = Recovered()
-        for _ in range(100):
-            done = await self._driver.run(recover(self.engine, limit))
-            total += done
-            if not done:
-                break
-        return total
-
-    async def reconcile(self, limit: int = 100) -> Reconciled:
-        """See :meth:`Gateway.reconcile`."""
-        return await self._driver.run(reconcile(self.engine, limit))
-
-    async def accept(self, callback_id: UUID, *, transaction: Identified | None = None) -> TransactionRecord:
-        """See :meth:`Gateway.accept`."""
-        owner = _id(transaction) if transaction is not None else None
-        return await self._driver.run(accept_conflict(self.engine, callback_id, owner))
-
-    async def dismiss(self, callback_id: UUID) -> None:
-        """See :meth:`Gateway.dismiss`."""
-        await self._driver.run(dismiss_conflict(self.engine, callback_id))
-
-    async def announce(self, transaction: Identified) -> TransactionRecord:
-        """See :meth:`Gateway.announce`."""
-        return await self._driver.run(self._announce(transaction))
-
-    async def replay(self, callback_id: UUID) -> Verdict | None:
-        """See :meth:`Gateway.replay`."""
-        return await self._driver.run(self._replay(callback_id))
-
-    async def aclose(self) -> None:
-        """Close the client's connections of the running event loop."""
-        close = getattr(self.client, "aclose", None)
-        if close is not None:
-            await close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def _arun(self, procedure: Procedure[T]) -> T:
-        return await self._driver.run(procedure)
-
-
 class _LazyClient:
     """Makes the client, and imports httpx, when something is sent: who only receives callbacks needs neither."""
 
@@ -1057,22 +595,3 @@ class _LazyClient:
     def close(self) -> None:
         if self._client is not None:
             self._client.close()
-
-
-class _LazyAsyncClient:
-    """The same for coroutines."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: Any = None
-
-    def send(self, operation: Any, *, account: str = "default") -> Any:
-        if self._client is None:
-            from mpesa_core.client import AsyncDarajaClient  # noqa: PLC0415 - see the class
-
-            self._client = AsyncDarajaClient(self._settings)
-        return self._client.send(operation, account=account)
-
-    async def aclose(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
