@@ -5,6 +5,7 @@ used, so that importing the package costs little and httpx is loaded only where 
 
 - :class:`Gateway`, :class:`AsyncGateway`: the front door.
 - :class:`Settings`, :class:`Account`, :class:`Secret`: what can be set.
+- :class:`Invoice`, :class:`BillItem`, :class:`Frequency`: what invoices and subscriptions are made of.
 - :class:`MemoryRepository`, :class:`SqliteRepository`, :class:`Repository`: where transactions and callbacks are kept.
 - :class:`Webhooks`, :class:`WebhookRequest`, :class:`WebhookResponse`: callbacks, for any web framework.
 - :mod:`mpesa_core.signals`: what your program reacts to.
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpesa_core.client import AsyncDarajaClient, DarajaClient
+    from mpesa_core.daraja.bills import BillItem, Invoice
     from mpesa_core.daraja.callbacks import Callback, CallbackType, decode_callback
     from mpesa_core.daraja.codes import Explanation, Family, Outcome, Turn, explain
+    from mpesa_core.daraja.ratiba import Frequency
     from mpesa_core.errors import (
         Busy,
         ConfigurationError,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
     )
     from mpesa_core.gateway import AsyncGateway, Gateway
+    from mpesa_core.payments.invoices import InvoiceRecord, InvoiceRow, InvoiceStatus
     from mpesa_core.payments.records import (
         CallbackRecord,
         CallbackRow,
@@ -53,8 +57,14 @@ if TYPE_CHECKING:
         TransactionRecord,
         TransactionType,
     )
+    from mpesa_core.payments.subscriptions import SubscriptionRecord, SubscriptionRow, SubscriptionStatus
     from mpesa_core.repository.memory import MemoryRepository
-    from mpesa_core.repository.protocol import AsyncRepository, Repository
+    from mpesa_core.repository.protocol import (
+        AsyncRepository,
+        InvoiceRepository,
+        Repository,
+        SubscriptionRepository,
+    )
     from mpesa_core.repository.sqlite import SqliteRepository
     from mpesa_core.settings import Account, Environment, Secret, Settings
     from mpesa_core.tasks import InlineRunner, TaskRunner, ThreadRunner
@@ -64,8 +74,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "mpesa_core.client": ("AsyncDarajaClient", "DarajaClient"),
+    "mpesa_core.daraja.bills": ("BillItem", "Invoice"),
     "mpesa_core.daraja.callbacks": ("Callback", "CallbackType", "decode_callback"),
     "mpesa_core.daraja.codes": ("Explanation", "Family", "Outcome", "Turn", "explain"),
+    "mpesa_core.daraja.ratiba": ("Frequency",),
     "mpesa_core.errors": (
         "Busy",
         "ConfigurationError",
@@ -89,6 +101,7 @@ _HOMES = {
         "UnexpectedAnswer",
     ),
     "mpesa_core.gateway": ("AsyncGateway", "Gateway"),
+    "mpesa_core.payments.invoices": ("InvoiceRecord", "InvoiceRow", "InvoiceStatus"),
     "mpesa_core.payments.records": (
         "CallbackRecord",
         "CallbackRow",
@@ -98,8 +111,14 @@ _HOMES = {
         "TransactionRecord",
         "TransactionType",
     ),
+    "mpesa_core.payments.subscriptions": ("SubscriptionRecord", "SubscriptionRow", "SubscriptionStatus"),
     "mpesa_core.repository.memory": ("MemoryRepository",),
-    "mpesa_core.repository.protocol": ("AsyncRepository", "Repository"),
+    "mpesa_core.repository.protocol": (
+        "AsyncRepository",
+        "InvoiceRepository",
+        "Repository",
+        "SubscriptionRepository",
+    ),
     "mpesa_core.repository.sqlite": ("SqliteRepository",),
     "mpesa_core.settings": ("Account", "Environment", "Secret", "Settings"),
     "mpesa_core.tasks": ("InlineRunner", "TaskRunner", "ThreadRunner"),
@@ -112,6 +131,7 @@ __all__ = [
     "AsyncDarajaClient",
     "AsyncGateway",
     "AsyncRepository",
+    "BillItem",
     "Busy",
     "Callback",
     "CallbackRecord",
@@ -125,12 +145,18 @@ __all__ = [
     "Environment",
     "Explanation",
     "Family",
+    "Frequency",
     "Gateway",
     "IdempotencyMismatch",
     "IllegalTransition",
     "InlineRunner",
     "InsideTransaction",
     "InvalidField",
+    "Invoice",
+    "InvoiceRecord",
+    "InvoiceRepository",
+    "InvoiceRow",
+    "InvoiceStatus",
     "MemoryRepository",
     "MpesaError",
     "NotSent",
@@ -147,6 +173,10 @@ __all__ = [
     "StorageBusy",
     "StorageError",
     "StorageUnavailable",
+    "SubscriptionRecord",
+    "SubscriptionRepository",
+    "SubscriptionRow",
+    "SubscriptionStatus",
     "TaskRunner",
     "ThreadRunner",
     "TokenRefused",

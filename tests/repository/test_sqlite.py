@@ -16,6 +16,7 @@ import pytest
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, StorageUnavailable
 from mpesa_core.payments.records import Key, Status, Sweep
+from mpesa_core.payments.subscriptions import SubscriptionKey
 from mpesa_core.repository import SqliteRepository, sqlite
 from tests.repository.rows_made import NOON, callback, draft
 
@@ -200,6 +201,42 @@ def test_no_question_reads_the_whole_table(repository, monkeypatch, work, index)
     assert [] == [step for step in steps if re.fullmatch(r"SCAN mpesa_\w+", step)]
     if "LIMIT" in sql and "initiated_at" not in sql:
         assert [] == [step for step in steps if "TEMP B-TREE FOR ORDER BY" in step]
+
+
+class Asked:
+    """A connection that only remembers what it was asked."""
+
+    def execute(self, sql, parameters=()):
+        self.sql, self.parameters = sql, parameters
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("work", "index"),
+    [
+        (lambda store: store.find_invoice("600000", "E-1"), "mpesa_invoice_reference"),
+        (lambda store: store.payable_invoices("600000", "A-1", ["sent", "overdue"]), "mpesa_invoice_payable"),
+        (lambda store: store.due_invoices(Sweep.UNANNOUNCED, NOON, 10), "mpesa_invoice_unannounced"),
+        (lambda store: store.due_invoices(Sweep.TO_ASK, NOON, 10), "mpesa_invoice_due"),
+        (lambda store: store.charging_subscriptions("600000", Decimal(5), "A"), "mpesa_subscription_charging"),
+        (lambda store: store.due_subscriptions(Sweep.UNANNOUNCED, NOON, 10), "mpesa_subscription_unannounced"),
+        (lambda store: store.due_subscriptions(Sweep.TO_ASK, NOON, 10), "mpesa_subscription_due"),
+        (lambda store: store.find_subscription(SubscriptionKey.IDEMPOTENCY_KEY, "x"), "mpesa_subscription_key"),
+        (lambda store: store.find_subscription(SubscriptionKey.CALLBACK_TOKEN, "x"), "mpesa_subscription_token"),
+        (lambda store: store.find_subscription(SubscriptionKey.REQUEST_ID, "x"), "mpesa_subscription_request"),
+        (lambda store: store.find_subscription(SubscriptionKey.RESPONSE_REF_ID, "x"), "mpesa_subscription_response"),
+    ],
+)
+def test_no_question_reads_all_invoices_or_subscriptions(repository, monkeypatch, work, index):
+    """Each lookup and each sweep of theirs goes by its own index, and none is sorted afterwards."""
+    asked = Asked()
+    with monkeypatch.context() as patched:
+        patched.setattr(repository, "_using", lambda read: read(asked))
+        work(repository)
+    plan = repository._handle().connection.execute(f"EXPLAIN QUERY PLAN {asked.sql}", asked.parameters).fetchall()
+    steps = [step[-1] for step in plan]
+    assert any(index in step for step in steps), steps
+    assert [] == [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step]
 
 
 # The schema
