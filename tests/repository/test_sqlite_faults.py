@@ -462,6 +462,7 @@ def test_one_that_is_killed_in_the_middle_of_a_write_holds_nothing(path, reposit
 
 
 @posix
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of what is tried here
 def test_a_child_forked_while_another_thread_writes_can_write(path):
     """SQLite's own locks of the parent's other threads do not stay locked in a child for ever."""
     store = SqliteRepository(path, synchronous="OFF", busy_timeout=1)

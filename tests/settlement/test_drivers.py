@@ -253,6 +253,7 @@ def test_store_that_never_lets_a_procedure_win_is_given_up(memory):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of what is tried here
 def test_forked_child_renews_no_lease_of_its_parent(memory):
     """What a parent announces while it forks is the parent's: when that dies, its lease has to lapse."""
     keeper = LeaseKeeper(memory, lambda: datetime.now(UTC), 60)
