@@ -176,7 +176,7 @@ def test_a_receiver_that_hangs(tmp_path):
     """While a receiver hangs, callbacks are acknowledged, nothing is locked, and its announcement is not taken over."""
     path, bus, clock = tmp_path / "hang.db", Hanging(), Clock()
     repository = SqliteRepository(path, synchronous="OFF")
-    settings = Settings(**SETTINGS, announce_lease=1.2, callback_lease=1.2)
+    settings = Settings(**SETTINGS, announce_lease=3, callback_lease=3)
     # One clock that runs: the leases are renewed by it, as they are in a process.
     start, begun = clock.now, time.monotonic()
     now = lambda: start + timedelta(seconds=time.monotonic() - begun)  # noqa: E731 - a clock
@@ -202,12 +202,13 @@ def test_a_receiver_that_hangs(tmp_path):
         assert 2 > waits[-2], "an acknowledgement waited for a receiver"
         hanging = rival.get(bus.delivered[0])
         assert (Status.SUCCESS, True) == (hanging.status, hanging.idempotency_locked)
-        connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+        # The duplicates above are worked on meanwhile, and write for moments; the receiver hangs for much longer.
+        connection = sqlite3.connect(path, timeout=10, isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("UPDATE mpesa_transactions SET host = '{}' WHERE id = ?", [str(hanging.id)])
         connection.execute("ROLLBACK")
         connection.close()
-        until = time.monotonic() + 2.5
+        until = time.monotonic() + 4.5
         while time.monotonic() < until:
             rival.recover()
             time.sleep(0.02)

@@ -96,15 +96,15 @@ def test_failed_store_is_not_tried_blindly(memory):
 
 def test_lease_is_renewed_while_receivers_run(memory):
     """A receiver that takes longer than the lease keeps it: nobody else announces meanwhile."""
-    desk = Desk(memory, announce_lease=0.6)
+    desk = Desk(memory, announce_lease=1.8)
     gateway = desk.gateway
     gateway.clock = gateway.engine.clock = lambda: datetime.now(UTC)
     row = desk.push()
-    gateway._driver._keeper = LeaseKeeper(memory, gateway.clock, 0.6)
+    gateway._driver._keeper = LeaseKeeper(memory, gateway.clock, 1.8)
     others = []
 
     def slow(**arguments):
-        until = time.monotonic() + 1.5
+        until = time.monotonic() + 2.5
         while time.monotonic() < until:
             others.append(gateway.recover().announced)
             time.sleep(0.05)
