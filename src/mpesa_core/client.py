@@ -11,14 +11,16 @@ event loop. Redirects are not followed, TLS certificates are always checked, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import os
 import threading
 import time
 import weakref
+from collections import deque
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -32,7 +34,7 @@ from mpesa_core.settings import Secret
 from mpesa_core.tokens import MemoryTokenStore, TokenKeeper, TokenStore, token_key
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -41,16 +43,21 @@ if TYPE_CHECKING:
 __all__ = ["AsyncDarajaClient", "DarajaClient", "transport"]
 
 T = TypeVar("T")
+C = TypeVar("C", bound=httpx.Client | httpx.AsyncClient)
+P = TypeVar("P")
 
 _log = logging.getLogger(__name__)
 
 _LARGEST_ANSWER = 4 * 1024 * 1024
 """Bytes; the longest answers of Daraja (a page of pull transactions) are below a tenth of it."""
 
-# As many kept as there can be: httpcore closes surplus idle connections outside its lock, also one that another thread
-# has just been given, and a payment whose connection is closed under it is of unknown outcome. Idle ones lapse soon, so
-# that a server that closes its side first is rare.
-_LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100, keepalive_expiry=5.0)
+_MOST_CONNECTIONS = 100
+"""Of one client, in one process (and event loop); further requests wait for one."""
+
+_IDLE_SECONDS = 5.0
+"""So long a connection is kept for the next request: a server that closes its side first is rare."""
+
+_LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=_IDLE_SECONDS)
 
 _UNSENT = (
     httpx.ConnectError,
@@ -114,6 +121,7 @@ class _Client:
     def __init__(self, settings: Settings, tokens: TokenStore | None, clock: Callable[[], datetime]) -> None:
         self.settings = settings
         self._clock = clock
+        self._through: _Transport | None = None
         self._lock = threading.Lock()
         self._tokens = TokenKeeper(
             MemoryTokenStore() if tokens is None else tokens,
@@ -180,6 +188,20 @@ class _Client:
             timeout=self._timeout(),
         )
 
+    def _maker(self, kind: type[C]) -> Callable[[], C]:
+        """What makes HTTP clients that share one TLS context, which is costly to make."""
+        trust_env = self._trusts_environment
+        tls = httpx.create_ssl_context(trust_env=trust_env)
+        return lambda: kind(
+            transport=self._through, timeout=self._timeout(), limits=_LIMITS, verify=tls, trust_env=trust_env
+        )
+
+    def _crowded(self) -> NotSent:
+        return NotSent(
+            f"All {_MOST_CONNECTIONS} connections to {self.settings.base_url} were busy for "
+            f"{self.settings.read_timeout:g} seconds; nothing left. Try again later."
+        )
+
     def _failure(self, error: Exception, request: HttpRequest, status: int | None) -> NotSent | OutcomeUnknown:
         # Only the name of the error's class: its text, and the request that it holds, are not ours to vouch for.
         what = f"{request.method} {request.path.partition('?')[0]} at {self.settings.base_url}"
@@ -232,6 +254,58 @@ class _TooSlowError(Exception):
     pass
 
 
+class _Stock(Generic[C, P]):
+    """HTTP clients with one connection each; a request has one for itself until its answer is read.
+
+    Several requests never share httpcore's pool: it looks outside its lock whether a connection is idle and readable,
+    and may then close one that another request has been given meanwhile, whose answer is just arriving. A payment whose
+    connection is closed under it is of unknown outcome.
+
+    Attributes:
+        places: a semaphore with as many places as there may be connections.
+        made: all clients that were not closed.
+    """
+
+    def __init__(self, make: Callable[[], C], places: P) -> None:
+        self.places = places
+        self.made: set[C] = set()
+        self._make = make
+        self._lock = threading.Lock()
+        self._idle: deque[tuple[float, C]] = deque()
+        self._ended = False
+
+    def take(self) -> tuple[C, list[C]]:
+        """A client that nobody else has, and those that lay idle for too long, to be closed."""
+        with self._lock:
+            client = self._idle.pop()[1] if self._idle else None
+            lapsed = []
+            while self._idle and self._idle[0][0] < time.monotonic() - _IDLE_SECONDS:
+                lapsed.append(self._idle.popleft()[1])
+            self.made.difference_update(lapsed)
+            if client is None:
+                client = self._make()
+                self.made.add(client)
+            return client, lapsed
+
+    def give_back(self, client: C) -> bool:
+        """Keep the client for the next request; False after :meth:`end`: then it is to be closed."""
+        with self._lock:
+            if self._ended:
+                self.made.discard(client)
+            else:
+                self._idle.append((time.monotonic(), client))
+            return not self._ended
+
+    def end(self) -> list[C]:
+        """Give out no more; the idle clients, to be closed."""
+        with self._lock:
+            self._ended = True
+            idle = [client for _, client in self._idle]
+            self._idle.clear()
+            self.made.difference_update(idle)
+            return idle
+
+
 class DarajaClient(_Client):
     """Sends operations to Daraja; safe to share among threads and to keep across a fork.
 
@@ -260,8 +334,7 @@ class DarajaClient(_Client):
         super().__init__(settings, tokens, clock)
         self._sleep = sleep
         self._given = http
-        self._own: httpx.Client | None = None
-        self._through: _Transport | None = None
+        self._own: _Stock[httpx.Client, threading.Semaphore] | None = None
 
     @classmethod
     def over(
@@ -313,8 +386,8 @@ class DarajaClient(_Client):
         """Close the connections. A later ``send`` opens new ones."""
         with self._lock:
             own, self._own = self._own, None
-        if own is not None:
-            own.close()
+        for client in own.end() if own is not None else ():
+            client.close()
 
     def __enter__(self) -> Self:
         return self
@@ -360,15 +433,15 @@ class DarajaClient(_Client):
         status: int | None = None
         began = time.monotonic()
         try:
-            client = self._http()
-            response = client.send(self._request(client, request), stream=True, auth=None, follow_redirects=False)
-            try:
-                status = response.status_code
-                answer = _Answer(status, response.headers, self.settings.read_timeout)
-                for chunk in response.iter_bytes():
-                    answer.add(chunk)
-            finally:
-                response.close()
+            with self._http() as client:
+                response = client.send(self._request(client, request), stream=True, auth=None, follow_redirects=False)
+                try:
+                    status = response.status_code
+                    answer = _Answer(status, response.headers, self.settings.read_timeout)
+                    for chunk in response.iter_bytes():
+                        answer.add(chunk)
+                finally:
+                    response.close()
         except MpesaError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the request may have left
@@ -378,25 +451,35 @@ class DarajaClient(_Client):
             return answer.whole()
         raise failure  # here, so that httpx's error with its request is not its context
 
-    def _http(self) -> httpx.Client:
+    @contextlib.contextmanager
+    def _http(self) -> Iterator[httpx.Client]:
         if self._given is not None:
             if self._given.is_closed:
                 raise NotSent("The httpx client that was given is closed.")
-            return self._given
+            yield self._given
+            return
         with self._lock:
             if self._own is None:
-                self._own = httpx.Client(
-                    transport=self._through,
-                    timeout=self._timeout(),
-                    limits=_LIMITS,
-                    trust_env=self._trusts_environment,
-                )
-            return self._own
+                self._own = _Stock(self._maker(httpx.Client), threading.Semaphore(_MOST_CONNECTIONS))
+            own = self._own
+        if not own.places.acquire(timeout=self.settings.read_timeout):
+            raise self._crowded()
+        try:
+            client, lapsed = own.take()
+            try:
+                for each in lapsed:
+                    each.close()
+                yield client
+            finally:
+                if not own.give_back(client):
+                    client.close()
+        finally:
+            own.places.release()
 
     def _after_fork(self) -> None:
         super()._after_fork()
         if self._own is not None:
-            _inherited.append(self._own)
+            _inherited.extend(self._own.made)
             self._own = None
 
 
@@ -429,8 +512,7 @@ class AsyncDarajaClient(_Client):
         super().__init__(settings, tokens, clock)
         self._sleep = sleep
         self._given = http
-        self._own: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = weakref.WeakKeyDictionary()
-        self._through: _Transport | None = None
+        self._own: _OfLoops = weakref.WeakKeyDictionary()
 
     @classmethod
     def over(
@@ -459,8 +541,8 @@ class AsyncDarajaClient(_Client):
         """Close the connections of the running event loop. A later ``send`` opens new ones."""
         with self._lock:
             own = self._own.pop(asyncio.get_running_loop(), None)
-        if own is not None:
-            await own.aclose()
+        for client in own.end() if own is not None else ():
+            await client.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -506,15 +588,17 @@ class AsyncDarajaClient(_Client):
         status: int | None = None
         began = time.monotonic()
         try:
-            client = self._http()
-            response = await client.send(self._request(client, request), stream=True, auth=None, follow_redirects=False)
-            try:
-                status = response.status_code
-                answer = _Answer(status, response.headers, self.settings.read_timeout)
-                async for chunk in response.aiter_bytes():
-                    answer.add(chunk)
-            finally:
-                await response.aclose()
+            async with self._http() as client:
+                response = await client.send(
+                    self._request(client, request), stream=True, auth=None, follow_redirects=False
+                )
+                try:
+                    status = response.status_code
+                    answer = _Answer(status, response.headers, self.settings.read_timeout)
+                    async for chunk in response.aiter_bytes():
+                        answer.add(chunk)
+                finally:
+                    await response.aclose()
         except MpesaError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the request may have left
@@ -524,27 +608,43 @@ class AsyncDarajaClient(_Client):
             return answer.whole()
         raise failure  # here, so that httpx's error with its request is not its context
 
-    def _http(self) -> httpx.AsyncClient:
+    @contextlib.asynccontextmanager
+    async def _http(self) -> AsyncIterator[httpx.AsyncClient]:
         if self._given is not None:
             if self._given.is_closed:
                 raise NotSent("The httpx client that was given is closed.")
-            return self._given
+            yield self._given
+            return
         loop = asyncio.get_running_loop()
         with self._lock:
             own = self._own.get(loop)
             if own is None:
-                own = self._own[loop] = httpx.AsyncClient(
-                    transport=self._through,
-                    timeout=self._timeout(),
-                    limits=_LIMITS,
-                    trust_env=self._trusts_environment,
-                )
-            return own
+                own = self._own[loop] = _Stock(self._maker(httpx.AsyncClient), asyncio.Semaphore(_MOST_CONNECTIONS))
+        try:
+            async with asyncio.timeout(self.settings.read_timeout):
+                await own.places.acquire()
+        except TimeoutError:
+            raise self._crowded() from None
+        try:
+            client, lapsed = own.take()
+            try:
+                for each in lapsed:
+                    await each.aclose()
+                yield client
+            finally:
+                if not own.give_back(client):
+                    await client.aclose()
+        finally:
+            own.places.release()
 
     def _after_fork(self) -> None:
         super()._after_fork()
-        _inherited.extend(self._own.values())
+        for own in self._own.values():
+            _inherited.extend(own.made)
         self._own = weakref.WeakKeyDictionary()
+
+
+_OfLoops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Stock[httpx.AsyncClient, asyncio.Semaphore]]
 
 
 def _log_answer(request: HttpRequest, status: int, began: float) -> None:
