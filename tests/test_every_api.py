@@ -10,7 +10,7 @@ import pytest
 from mpesa_core.daraja.b2c import B2CPayment
 from mpesa_core.daraja.balance import AccountBalance
 from mpesa_core.daraja.c2b import RegisterUrls, SimulateC2B
-from mpesa_core.daraja.express import StkPush, StkQuery
+from mpesa_core.daraja.express import CheckIdentity, StkPush, StkQuery
 from mpesa_core.daraja.iot import IotAction, IotActionCall
 from mpesa_core.daraja.oauth import FetchToken
 from mpesa_core.daraja.operation import HttpRequest
@@ -33,6 +33,10 @@ APIS = [
         StkPush(**PUSH, account_reference="A", callback_url="https://shop.example/pay/"),
     ),
     ("/mpesa/stkpushquery/v1/query", StkQuery(checkout_request_id="ws_CO_1")),
+    (
+        "/mpesa/checkidentity/v1/processrequest",
+        CheckIdentity(phone_number="0712345678", callback_url="https://shop.example/identity/"),
+    ),
     ("/mpesa/c2b/v1/registerurl", RegisterUrls(**C2B, version=1)),
     ("/mpesa/c2b/v2/registerurl", RegisterUrls(**C2B, version=2)),
     ("/mpesa/c2b/v1/simulate", SimulateC2B(**PUSH, account_reference="A", version=1)),
@@ -68,8 +72,7 @@ APIS = [
     ("/simportal/v1/", products.iot()),
     ("/simportal/v1/", IotAction(call=next(iter(IotActionCall)))),
 ]
-"""The paths of Safaricom's developer portal, with an operation for each. CheckIdentity, an STK push of the first
-Daraja that the portal no longer has, is left out."""
+"""The paths of Safaricom's developer portal, and one of the first Daraja, with an operation for each."""
 
 NAMES = [f"{path} {type(operation).__name__}" for path, operation in APIS]
 

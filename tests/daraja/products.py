@@ -19,6 +19,7 @@ from mpesa_core.daraja.bills import (
     SendInvoices,
 )
 from mpesa_core.daraja.bonga import CalculateBongaPoints, RedeemBongaPoints
+from mpesa_core.daraja.express import CheckIdentity
 from mpesa_core.daraja.express_checkout import ExpressCheckout
 from mpesa_core.daraja.hakikisha import Hakikisha
 from mpesa_core.daraja.identity import B2CIdentityPayment
@@ -227,6 +228,12 @@ def imsi(**changes: Any) -> CheckImsi:
 def swap(**changes: Any) -> CheckSimSwap:
     """The last swap of a number's SIM card."""
     return CheckSimSwap(**{"phone_number": "0722000000", **changes})
+
+
+def check_identity(**changes: Any) -> CheckIdentity:
+    """Whose phone it is."""
+    fields = {"phone_number": "0722000000", "callback_url": "https://shop.example/identity/"}
+    return CheckIdentity(**{**fields, **changes})
 
 
 def hakikisha(**changes: Any) -> Hakikisha:

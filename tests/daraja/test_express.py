@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from mpesa_core.daraja.express import StkPush, StkQuery
+from mpesa_core.daraja.express import CheckIdentity, StkPush, StkQuery
 from mpesa_core.daraja.operation import HttpResponse
 from mpesa_core.errors import ConfigurationError, InvalidField, RequestRefused, UnexpectedAnswer
 from tests.daraja.requested import CONTEXT, PASSKEY, as_text, body_of, context
@@ -156,3 +156,20 @@ def test_what_moves_money_says_so():
     """A push may never be repeated blindly; a query may."""
     assert (True, False) == (StkPush.moves_money, StkQuery.moves_money)
     assert (False, False) == (StkPush.needs_credential, StkQuery.needs_credential)
+
+
+def test_an_identity_check_has_the_shape_of_a_push_without_money():
+    """Initiator, password and type, and no amount, payer or receiver."""
+    request = CheckIdentity(phone_number="0722111111", callback_url="https://mydomain.com/path").build(CONTEXT)
+    body = body_of(request)
+    assert "/mpesa/checkidentity/v1/processrequest" == request.path
+    assert {
+        "Initiator": CONTEXT.initiator_name,
+        "BusinessShortCode": "174379",
+        "Password": base64.b64encode(f"174379{PASSKEY}20210628092408".encode()).decode(),
+        "Timestamp": "20210628092408",
+        "TransactionType": "CheckIdentity",
+        "PhoneNumber": "254722111111",
+        "CallBackURL": "https://mydomain.com/path",
+        "TransactionDesc": "Identity",
+    } == body

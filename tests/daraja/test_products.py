@@ -318,6 +318,7 @@ ALL = [
     make.change_opt_in(), make.send_invoice(), make.send_invoices(), make.cancel_invoice(), make.cancel_invoices(),
     make.acknowledge(), make.standing_order(), make.standing_order_2026(), make.register_pull(), make.pull(),
     make.imsi(), make.swap(), make.hakikisha(), make.organisation(), make.calculate(), make.redeem(), make.iot(),
+    make.check_identity(),
 ]  # fmt: skip
 MOVE_MONEY = {
     "B2BPayment", "TaxRemittance", "B2Pochi", "B2CIdentityPayment", "ExpressCheckout", "SendInvoice", "SendInvoices",
@@ -382,6 +383,7 @@ class Needs:
         (make.pochi(), Needs(Needs.all)),
         (make.identity(), Needs(Needs.all)),
         (make.express(), Needs(("short_code",))),
+        (make.check_identity(), Needs(("short_code", "passkey", "initiator_name"))),
         (make.opt_in(), Needs(("short_code",))),
         (make.standing_order(), Needs(("short_code",))),
         (make.register_pull(), Needs(("short_code",))),

@@ -47,6 +47,7 @@ PATHS = [
     "/pulltransactions/v1/query",
     "/imsi/v1/checkATI",
     "/imsi/v2/checkATI",
+    "/mpesa/checkidentity/v1/processrequest",
     "/mpesa/b2c/hakikisha/v1/hakikisha",
     "/sfcverify/v1/query/info",
     "/v1/lipa/na/bonga/calculate-points",

@@ -357,3 +357,11 @@ def test_a_revoked_token_is_renewed(world, client, operation):
     client.send(make.imsi())
     world.daraja.revoke_tokens()
     assert client.send(operation) is not None
+
+
+def test_an_identity_check_is_taken_and_moves_nothing(world, client):
+    """It is accepted like a push; nothing is posted, and no money moves."""
+    answer = client.send(make.check_identity())
+    assert "0" == answer.response_code
+    assert [] == world.daraja.run_until_idle()
+    assert () == world.daraja.ledger.entries

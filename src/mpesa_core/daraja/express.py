@@ -1,6 +1,7 @@
 """M-PESA Express (STK push): asks a customer's phone for the PIN, and asks what became of it.
 
-Source: the "M-PESA Express Simulate" and "M-PESA Express Query" pages of Safaricom's developer portal.
+Source: the "M-PESA Express Simulate" and "M-PESA Express Query" pages of Safaricom's developer portal; for the identity
+check of the first Daraja, which is on none of its pages, the public PHP package SmoDav/mpesa.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mpesa_core.daraja.outgoing import post, setting
 from mpesa_core.errors import InvalidField, RequestRefused
 from mpesa_core.values import callback_url, daraja_timestamp, free_text, phone_number, reference, shillings
 
-__all__ = ["StkPush", "StkPushAccepted", "StkQuery", "StkQueryAnswer"]
+__all__ = ["CheckIdentity", "StkPush", "StkPushAccepted", "StkQuery", "StkQueryAnswer"]
 
 
 def _amount(value: object) -> Decimal:
@@ -179,3 +180,45 @@ class StkQuery:
                 answer.result_desc or "the question was refused", status=response.status, code=code or ""
             )
         return answer
+
+
+@attrs.frozen(kw_only=True)
+class CheckIdentity:
+    """Ask a customer to confirm by the PIN that the phone is theirs; nothing is paid (legacy).
+
+    It has the shape of a push, with the transaction type ``CheckIdentity``. Safaricom documents it no more and may
+    refuse it, and what it posts to the callback URL is not known: keep the body, and read it yourself.
+
+    Attributes:
+        phone_number: whose phone rings; any Kenyan form, kept as ``2547…``/``2541…``.
+        callback_url: where the outcome is posted; an URL of your own, none of the SDK's paths.
+        transaction_desc: at most 13 characters.
+
+    Raises:
+        InvalidField: at construction, a value that M-PESA would refuse.
+    """
+
+    moves_money: ClassVar[bool] = False
+    needs_credential: ClassVar[bool] = False
+
+    phone_number: str = attrs.field(converter=_phone, repr=False, metadata=wire("PhoneNumber"))
+    callback_url: str = attrs.field(converter=_url, repr=False, metadata=wire("CallBackURL"))
+    transaction_desc: str = attrs.field(default="Identity", converter=_description, metadata=wire("TransactionDesc"))
+
+    def build(self, context: Context) -> HttpRequest:
+        """The request.
+
+        Raises:
+            ConfigurationError: the account lacks short_code, passkey or initiator_name.
+        """
+        body: dict[str, Any] = {
+            "Initiator": setting(context, "initiator_name", "CheckIdentity"),
+            **_credentials(context, "CheckIdentity"),
+            "TransactionType": "CheckIdentity",
+            **to_wire(self),
+        }
+        return post("/mpesa/checkidentity/v1/processrequest", body)
+
+    def parse(self, response: HttpResponse) -> StkPushAccepted:
+        """The acceptance; raises as :func:`~mpesa_core.daraja.answers.parse_acceptance` says."""
+        return parse_acceptance(response, StkPushAccepted, moves_money=self.moves_money)

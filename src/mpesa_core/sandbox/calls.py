@@ -44,6 +44,7 @@ PATHS: Final[Mapping[str, tuple[Api, str]]] = {
     "/oauth/v1/generate": (Api.OAUTH, "v1"),
     "/mpesa/stkpush/v1/processrequest": (Api.STK_PUSH, "v1"),
     "/mpesa/stkpushquery/v1/query": (Api.STK_QUERY, "v1"),
+    "/mpesa/checkidentity/v1/processrequest": (Api.CHECK_IDENTITY, "v1"),
     "/mpesa/c2b/v1/registerurl": (Api.C2B_REGISTER, "v1"),
     "/mpesa/c2b/v2/registerurl": (Api.C2B_REGISTER, "v2"),
     "/mpesa/c2b/v1/simulate": (Api.C2B_SIMULATE, "v1"),
@@ -91,6 +92,7 @@ class Calls:
         self._calls: Mapping[Api, Handler] = {
             Api.STK_PUSH: self._stk_push,
             Api.STK_QUERY: self._stk_query,
+            Api.CHECK_IDENTITY: self._check_identity,
             Api.C2B_REGISTER: self._c2b_register,
             Api.C2B_SIMULATE: self._c2b_simulate,
             Api.REVERSAL: self._reversal,
@@ -191,16 +193,19 @@ class Calls:
         if receiver != (organisation.till_number if till else organisation.short_code):
             order.forced = Ending.NOT_PERMITTED
         self._desk.accept(call, order)
-        return bodies.json_response(
-            200,
-            {
-                "MerchantRequestID": order.merchant_request_id,
-                "CheckoutRequestID": order.checkout_request_id,
-                "ResponseCode": "0",
-                "ResponseDescription": "Success. Request accepted for processing",
-                "CustomerMessage": "Success. Request accepted for processing",
-            },
-        )
+        return _accepted(order.merchant_request_id, order.checkout_request_id)
+
+    def _check_identity(self, call: Call) -> HttpResponse:
+        """Taken, and nothing comes of it: what M-PESA would post is not known."""
+        fields = call.fields
+        checks.matching(fields, "Initiator", r".+")
+        self._check_password(fields)
+        checks.one_of(fields, "TransactionType", "CheckIdentity")
+        phone = checks.phone(fields, "PhoneNumber")
+        checks.url(fields, "CallBackURL")
+        checks.words(fields, "TransactionDesc", longest=13, called="Remarks")
+        identifiers = self._mpesa.identifiers
+        return _accepted(identifiers.request_id(), identifiers.checkout_request_id(call.now, phone))
 
     def _stk_query(self, call: Call) -> HttpResponse:
         organisation = self._check_password(call.fields)
@@ -333,6 +338,19 @@ class Calls:
         checks.one_of(fields, "IdentifierType", "1", "2", "4")
         checks.words(fields, "Remarks", shortest=2, longest=100)
         return self._desk.accept_result(call, self._desk.result_order(call, organisation, forced))
+
+
+def _accepted(merchant_request_id: str, checkout_request_id: str) -> HttpResponse:
+    return bodies.json_response(
+        200,
+        {
+            "MerchantRequestID": merchant_request_id,
+            "CheckoutRequestID": checkout_request_id,
+            "ResponseCode": "0",
+            "ResponseDescription": "Success. Request accepted for processing",
+            "CustomerMessage": "Success. Request accepted for processing",
+        },
+    )
 
 
 def _query_answer(push: Order, code: str, description: str) -> HttpResponse:

@@ -23,6 +23,7 @@ class Api(StrEnum):
     OAUTH = "oauth"
     STK_PUSH = "stk_push"
     STK_QUERY = "stk_query"
+    CHECK_IDENTITY = "check_identity"
     C2B_REGISTER = "c2b_register"
     C2B_SIMULATE = "c2b_simulate"
     C2B = "c2b"
