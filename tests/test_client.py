@@ -545,6 +545,85 @@ def test_an_idle_connection_that_the_server_closed_is_replaced(server: Server, m
     assert len(server.posts) == 1
 
 
+def test_requests_in_a_row_share_one_connection(server: Server, make: Make) -> None:
+    """A connection is kept for the next request."""
+    caller = make(server.url)
+    for _ in range(5):
+        assert caller.send(Payout()) == ACCEPTED
+    assert 1 == server.connections
+
+
+def test_no_connection_is_shared_by_two_requests_at_once(server: Server, make: Make) -> None:
+    """Each request under way has a connection of its own, up to the limit; the others wait and are sent then."""
+    at_once: set[socket.socket] = set()
+    most: list[int] = []
+
+    def slow(request: Received, connection: socket.socket) -> bytes:
+        with server.lock:
+            assert connection not in at_once
+            at_once.add(connection)
+            most.append(len(at_once))
+        time.sleep(0.01)
+        with server.lock:
+            at_once.discard(connection)
+        return http(200, ACCEPTED)
+
+    caller = _warm(make, server)
+    server.answer = slow
+    assert [ACCEPTED] * 150 == caller.many(150, Payout())
+    assert 150 == len(server.posts)
+    assert 1 < max(most) <= 100
+    assert server.connections <= 100
+
+
+def test_without_a_free_connection_nothing_is_sent(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits longer than the read timeout for a connection gets NotSent: no byte has left."""
+    monkeypatch.setattr("mpesa_core.client._MOST_CONNECTIONS", 0)
+    error = make(server.url, read_timeout=0.1, send_retries=0).error(Payout())
+    assert isinstance(error, NotSent)
+    assert "were busy for 0.1 seconds" in str(error)
+    assert 0 == server.connections
+
+
+def test_connections_that_lie_idle_are_closed(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a burst the next request closes what nobody has used for a while."""
+    caller = _warm(make, server)
+    server.answer = lambda request, connection: time.sleep(0.05) or http(200, ACCEPTED)
+    caller.many(20, Payout())
+    assert len(server._open) > 1
+    monkeypatch.setattr("mpesa_core.client._IDLE_SECONDS", 0.0)
+    time.sleep(0.01)
+    assert caller.send(Payout()) == ACCEPTED
+    until = time.monotonic() + 20
+    while len(server._open) > 1 and time.monotonic() < until:
+        time.sleep(0.005)
+    assert 1 == len(server._open)
+
+
+def test_a_request_under_way_at_close_is_finished(server: Server) -> None:
+    """Closing leaves a request its connection, which is closed with its answer."""
+    client = DarajaClient(Settings(environment=server.url, short_code="600000", **KEYS))
+    client.send(Payout())
+    reached, go_on = threading.Event(), threading.Event()
+
+    def answer(request: Received, connection: socket.socket) -> bytes:
+        reached.set()
+        go_on.wait(20)
+        return http(200, ACCEPTED)
+
+    server.answer = answer
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(client.send, Payout())
+        assert reached.wait(20)
+        client.close()
+        go_on.set()
+        assert ACCEPTED == sent.result(20)
+    until = time.monotonic() + 20
+    while server._open and time.monotonic() < until:
+        time.sleep(0.005)
+    assert set() == server._open
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(server: Server, make: Make, status: int) -> None:
     """A redirect is no answer to a payout, and nothing is sent where it points."""

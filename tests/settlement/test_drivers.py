@@ -289,8 +289,9 @@ def test_the_async_gateway_closes_its_connections():
             await gateway.aclose()  # nothing was opened so far
             await gateway.stk_push(phone_number="0712345678", amount=1, account_reference="INV-1")
             (connections,) = gateway.client._client._own.values()
-            assert not connections.is_closed
-        assert connections.is_closed
+            (connection,) = connections.made
+            assert not connection.is_closed
+        assert connection.is_closed
         await gateway.stk_push(phone_number="0712345679", amount=1, account_reference="INV-2")
         await gateway.aclose()
 
