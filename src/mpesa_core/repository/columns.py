@@ -14,7 +14,7 @@ from uuid import UUID
 from mpesa_core.errors import InvalidField
 from mpesa_core.repository.rows import Kind, member, plain
 
-__all__ = ["money_in", "read_fields", "stored", "text_in", "text_out", "time_text"]
+__all__ = ["json_text", "json_value", "money_in", "read_fields", "stored", "text_in", "text_out", "time_text"]
 
 # From a field to its column
 
@@ -85,14 +85,24 @@ _IN: Final[Mapping[Kind, Callable[[Any], Any]]] = {
 }
 
 
+def json_text(value: Any) -> str:
+    """The JSON of a value, in ASCII; a Decimal as a number that :func:`json_value` reads back as one.
+
+    Raises:
+        TypeError: JSON cannot hold it.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):  # a Decimal, a mapping that is no dict, a number of thousands of digits
+        parts: list[str] = []
+        _write_json(value, parts)
+        return "".join(parts)
+
+
 def _json_in(name: str, value: Any) -> str | None:
     try:
-        try:
-            return json.dumps(value, allow_nan=False, separators=(",", ":"))
-        except (TypeError, ValueError):  # a Decimal, a mapping that is no dict, a number of thousands of digits
-            parts: list[str] = []
-            _write_json(value, parts)
-            return "".join(parts)
+        return json_text(value)
     except (TypeError, RecursionError) as error:
         if name in ("raw_body", "raw_callback_payload"):  # best effort: the bytes hold all of it
             return None
@@ -155,7 +165,8 @@ def _code_out(value: int | str) -> int:
     return value if isinstance(value, int) else _number(value)
 
 
-def _json_out(text: str) -> Any:
+def json_value(text: str) -> Any:
+    """The value of a JSON text, its fractions as Decimal."""
     return json.loads(text, parse_float=Decimal, parse_int=_number)
 
 
@@ -168,7 +179,7 @@ _OUT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     Kind.COUNT: int,
     Kind.CODE: _code_out,
     Kind.FLAG: bool,
-    Kind.JSON: _json_out,
+    Kind.JSON: json_value,
     Kind.BYTES: bytes,
 }
 

@@ -1,0 +1,143 @@
+"""How a repository works with a database through Django: one transaction for each operation, and errors at one edge."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+from django.db import DataError, Error, IntegrityError, ProgrammingError, connections, models, router, transaction
+
+from mpesa_core.errors import InsideTransaction, StorageBusy, StorageUnavailable
+
+__all__ = ["Database"]
+
+_T = TypeVar("_T")
+
+_BUSY_STATES: Final = ("40001", "40P01", "55P03")
+"""PostgreSQL: serialization failure, deadlock, lock not available."""
+_BUSY_NUMBERS: Final = (1020, 1205, 1213, 3572)
+"""MySQL: changed since it was read, lock wait timeout, deadlock, lock not available."""
+_BUSY_CODES: Final = (5, 6)
+"""SQLite: busy, locked."""
+_IDLE: Final = 10.0
+"""Seconds after which a connection is looked at before it is used again."""
+_ATTEMPTS: Final = 3
+
+
+class Database:
+    """The database of some models.
+
+    Args:
+        model: whose database it is, where a router decides.
+        using: its alias; None asks the routers which one the model is written to. It is read from there too, because a
+            replica lags behind.
+    """
+
+    def __init__(self, model: type[models.Model], using: str | None) -> None:
+        self._model = model
+        self._using = using
+        self._local = threading.local()
+
+    @property
+    def alias(self) -> str:
+        """The alias."""
+        return self._using or router.db_for_write(self._model)
+
+    def read(self, work: Callable[[str], _T]) -> _T:
+        """Run ``work(alias)``, which changes nothing."""
+        alias = self.alias
+        with self._translated(alias):
+            self._freshen(alias)
+            return work(alias)
+
+    def write(self, work: Callable[[str], _T], refused: Callable[[str], object]) -> _T:
+        """Run ``work(alias)`` in a transaction of its own, committed when it returns.
+
+        It is repeated where a rival was in its way and the database has undone it: after a deadlock, or where the key
+        that was taken is free again.
+
+        Args:
+            work: what is done.
+            refused: what is done after the database has refused it for a constraint; it raises for a key that is taken.
+
+        Raises:
+            InsideTransaction: the caller has a transaction open.
+        """
+        alias = self.alias
+        for attempt in range(_ATTEMPTS):
+            last = attempt == _ATTEMPTS - 1
+            try:
+                with self._translated(alias):
+                    self._freshen(alias)
+                    try:
+                        with _own_transaction(alias):
+                            return work(alias)
+                    except IntegrityError:
+                        refused(alias)
+                        if last:
+                            raise
+            except StorageBusy as error:
+                if last or not _is_deadlock(error.__cause__):
+                    raise
+        raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+    def _freshen(self, alias: str) -> None:
+        """Give up a connection that is broken, or too old: Django does so between requests, and a thread has none."""
+        connection = connections[alias]
+        now = time.monotonic()
+        used = getattr(self._local, "used", now)
+        self._local.used = now
+        if not connection.in_atomic_block and (connection.errors_occurred or now - used > _IDLE):
+            connection.close_if_unusable_or_obsolete()
+
+    @contextlib.contextmanager
+    def _translated(self, alias: str) -> Iterator[None]:
+        try:
+            yield
+        except Error as error:
+            if _is_busy(error):
+                raise StorageBusy(f"The database {alias!r}: {error}. Nothing was changed; repeat it.") from error
+            raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
+
+
+@contextlib.contextmanager
+def _own_transaction(alias: str) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            # By the same means Django lets the transaction of a TestCase be.
+            stack.enter_context(transaction.atomic(using=alias, durable=True))
+        except RuntimeError:
+            raise InsideTransaction(
+                "A payment was to be recorded inside a transaction of yours (atomic() or ATOMIC_REQUESTS): its "
+                "rollback would forget it after the money moved. Call after the commit, by "
+                "transaction.on_commit(...), pass on_commit=True, or decorate the view with "
+                "@transaction.non_atomic_requests."
+            ) from None
+        yield
+
+
+def _is_busy(error: Error) -> bool:
+    cause: Any = error.__cause__
+    return (
+        getattr(cause, "sqlstate", None) in _BUSY_STATES
+        or (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _BUSY_CODES
+        or (error.args[:1] or (None,))[0] in _BUSY_NUMBERS
+    )
+
+
+def _is_deadlock(error: BaseException | None) -> bool:
+    """Whether the database chose at once whom to undo; a wait that was in vain is not repeated."""
+    cause: Any = error.__cause__ if error is not None else None
+    number = error.args[0] if error is not None and error.args else None
+    return getattr(cause, "sqlstate", None) in ("40001", "40P01") or number in (1020, 1213)
+
+
+def _remedy(error: Error) -> str:
+    if isinstance(error, ProgrammingError):
+        return "Run manage.py migrate."
+    if isinstance(error, (IntegrityError, DataError)):
+        return "Nothing was changed: see to the fields of your own."
+    return "It may have happened all the same: read again."
