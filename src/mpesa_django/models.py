@@ -68,6 +68,8 @@ class _Row(models.Model):
     def check(cls, **options: Any) -> list[checks.CheckMessage]:
         """Django's checks, and that ``Meta`` was inherited."""
         found = super().check(**options)
+        if cls._meta.proxy or cls._meta.parents:  # the table, or its keys, are another model's
+            return found
         for base in cls.__mro__:
             inherited = base.__dict__.get("_meta")
             if base is cls or inherited is None or not inherited.abstract or base.__module__ != __name__:

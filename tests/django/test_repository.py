@@ -1,0 +1,282 @@
+"""What the repository on Django's ORM promises besides the contract."""
+
+from __future__ import annotations
+
+import threading
+import unittest
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
+
+from django.db import connections, transaction
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext, override_settings
+
+from mpesa_core.errors import DuplicateKey, InsideTransaction, InvalidField, StorageBusy, StorageUnavailable
+from mpesa_core.payments.records import Key
+from mpesa_core.repository.protocol import InvoiceRepository, SubscriptionRepository, missing_operations
+from mpesa_core.testing.contract import callback_draft, transaction_draft
+from mpesa_core.testing.dues import invoice_draft
+from mpesa_django.repository import DjangoRepository
+from tests.django.stores import MODELS, Callback, Order, Transaction, empty_repository
+
+
+@pytest.fixture
+def store(django_sqlite):
+    """An empty repository on SQLite."""
+    return empty_repository(django_sqlite)
+
+
+@pytest.fixture
+def on_postgres(django_postgres):
+    """An empty repository on PostgreSQL."""
+    return empty_repository(django_postgres)
+
+
+def in_a_thread(work):
+    """What the function returns in a thread of its own, which closes its connections."""
+    found = []
+
+    def run():
+        try:
+            found.append(work())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    return found[0]
+
+
+# The host's own fields
+
+
+def test_a_row_is_the_hosts_own_instance(store, django_sqlite):
+    """A row has the host's fields, by the name of the field or of its column, and is found by them."""
+    order = Order.objects.using(django_sqlite).create(name="A-1")
+    row = store.add(transaction_draft(host={"order": order, "note": "first"}))
+    assert (Transaction, order, "first") == (type(row), row.order, row.note)
+    again = store.change(row.id, 1, {"host": {"note": "second"}})
+    assert ("second", order.pk) == (again.note, again.order_id)
+    by_column = store.add(transaction_draft(host={"order_id": order.pk}))
+    assert {row.id, by_column.id} == {each.id for each in order.transaction_set.all()}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("ordr", "Did you mean 'order'?"), ("status", "a field of your own"), ("pk", "order")]
+)
+def test_a_host_field_that_is_none(store, name, words):
+    """An unknown name, and one of the core's, is refused with the names that there are; nothing is added."""
+    draft = transaction_draft(host={name: 1})
+    with pytest.raises(InvalidField, match=r"host: got ") as raised:
+        store.add(draft)
+    assert words in str(raised.value)
+    assert store.get(draft.id) is None
+
+
+def test_a_host_field_that_the_database_refuses(store):
+    """An order that is not there is the host's mistake: it is said so, and nothing is added."""
+    draft = transaction_draft(host={"order_id": 999_999})
+    with pytest.raises(StorageUnavailable, match="see to the fields of your own"):
+        store.add(draft)
+    assert store.get(draft.id) is None
+
+
+# What is written
+
+
+def test_only_the_columns_that_change_are_written(store, django_sqlite):
+    """An update names the columns of the change and the version, and leaves the host's own alone."""
+    row = store.add(transaction_draft(host={"note": "n"}))
+    with CaptureQueriesContext(connections[django_sqlite]) as queries:
+        store.change(row.id, 1, {"checks": 1, "reason": "cancelled"})
+    (update,) = [each["sql"] for each in queries if each["sql"].startswith("UPDATE")]
+    assert {"checks", "reason", "version"} == {
+        part.split('"')[1] for part in update.split(" SET ")[1].split(" WHERE ")[0].split(", ")
+    }
+
+
+def test_a_row_is_locked_before_it_is_changed(on_postgres, django_postgres):
+    """Where the database has row locks, the change takes one and compares the version once more as it writes."""
+    row = on_postgres.add(transaction_draft())
+    with CaptureQueriesContext(connections[django_postgres]) as queries:
+        on_postgres.change(row.id, 1, {"checks": 1})
+    said = [each["sql"] for each in queries]
+    locks = [sql for sql in said if sql.endswith("FOR UPDATE")]
+    assert 1 == len(locks)
+    (update,) = [sql for sql in said if sql.startswith("UPDATE")]
+    assert '"version" = 1' in update.split(" WHERE ")[1]
+
+
+def test_a_row_shows_no_phone_number(store):
+    """Neither its text nor its repr has the customer's number or the callback's token."""
+    row = store.add(transaction_draft(callback_token="secret-token", mpesa_receipt_number="R1"))
+    shown = f"{row} {row!r}"
+    assert "R1" in shown
+    assert ("254708374149" in shown, "secret-token" in shown) == (False, False)
+
+
+# Transactions of the caller's
+
+
+@pytest.mark.parametrize("work", ["add", "change", "add_callback", "add_invoice"])
+def test_inside_a_transaction_of_the_callers(store, django_sqlite, work):
+    """What writes is refused with the remedies, and leaves the caller's transaction as it was; reading is allowed."""
+    row = store.add(transaction_draft())
+    drafts = {"add": transaction_draft(), "add_callback": callback_draft(), "add_invoice": invoice_draft()}
+    with transaction.atomic(using=django_sqlite):
+        with pytest.raises(InsideTransaction, match=r"on_commit=True.*non_atomic_requests"):
+            store.change(row.id, 1, {}) if work == "change" else getattr(store, work)(drafts[work])
+        Order.objects.using(django_sqlite).create(name="kept")
+        assert row.id == store.get(row.id).id
+    assert (1, 1) == (Order.objects.using(django_sqlite).count(), store.get(row.id).version)
+
+
+def test_in_a_testcase(store, django_sqlite):
+    """The transaction that Django's TestCase keeps open counts for nothing; duplicates are found in it too."""
+
+    class Case(TestCase):
+        databases = {django_sqlite}
+
+        def test(self):
+            row = store.add(transaction_draft(idempotency_key="k"))
+            assert 2 == store.change(row.id, 1, {"checks": 1}).version
+            with pytest.raises(DuplicateKey) as raised:
+                store.add(transaction_draft(idempotency_key="k"))
+            assert row.id == raised.value.owner
+
+    result = unittest.TestResult()
+    unittest.TestSuite([Case("test")]).run(result)
+    assert ([], [], 1) == (result.errors, result.failures, result.testsRun)
+    assert store.find(Key.IDEMPOTENCY_KEY, "k") is None, "the case is rolled back"
+
+
+# Which database
+
+
+class _Router:
+    def db_for_write(self, model, **_hints):
+        return "store_sqlite" if model in MODELS else None
+
+    def db_for_read(self, model, **_hints):
+        raise AssertionError("a replica may lag behind")
+
+
+def test_the_routers_choose_the_database(store):
+    """Without an alias the router's choice for writing is written to, and read from."""
+    with override_settings(DATABASE_ROUTERS=[_Router()]):
+        routed = DjangoRepository(*MODELS)
+        row = routed.add(transaction_draft())
+        assert row.id == routed.get(row.id).id
+    assert row.id == store.get(row.id).id
+
+
+def test_what_has_no_model_is_not_there(django_sqlite):
+    """Without their models the operations of invoices and subscriptions are missing, and with them they are not."""
+    bare = DjangoRepository(Transaction, Callback, using=django_sqlite)
+    assert len(missing_operations(bare, InvoiceRepository)) == 6
+    assert len(missing_operations(bare, SubscriptionRepository)) == 6
+    full = DjangoRepository(*MODELS, using=django_sqlite)
+    assert ((), ()) == (missing_operations(full, InvoiceRepository), missing_operations(full, SubscriptionRepository))
+    with pytest.raises(AttributeError, match="invoice_model"):
+        bare.get_invoice(uuid4())
+
+
+# What databases do
+
+
+def test_a_lock_that_another_holds_is_busy(on_postgres, django_postgres):
+    """A lock timeout is StorageBusy: nothing was changed, and the change can be repeated."""
+    row = on_postgres.add(transaction_draft())
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic(using=django_postgres):
+            Transaction.objects.using(django_postgres).select_for_update().get(pk=row.id)
+            held.set()
+            done.wait(30)
+        connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    with connections[django_postgres].cursor() as cursor:
+        cursor.execute("SET lock_timeout = '50ms'")
+    try:
+        with pytest.raises(StorageBusy):
+            on_postgres.change(row.id, 1, {"checks": 1})
+    finally:
+        done.set()
+        holder.join(30)
+    with connections[django_postgres].cursor() as cursor:
+        cursor.execute("SET lock_timeout = 0")
+    assert 2 == on_postgres.change(row.id, 1, {"checks": 1}).version
+
+
+def test_a_locked_sqlite_file_is_busy(store, django_sqlite):
+    """A file that another writer keeps is StorageBusy."""
+    row = store.add(transaction_draft())
+
+    def impatient():
+        with connections[django_sqlite].cursor() as cursor:
+            cursor.execute("PRAGMA busy_timeout = 20")
+        try:
+            store.change(row.id, 1, {"checks": 1})
+        except StorageBusy as error:
+            return error
+
+    with transaction.atomic(using=django_sqlite):
+        Order.objects.using(django_sqlite).create(name="held")
+        assert isinstance(in_a_thread(impatient), StorageBusy)
+    assert 1 == store.get(row.id).version
+
+
+def test_a_connection_that_was_cut(on_postgres, django_postgres):
+    """The operation that meets it is StorageUnavailable, and the next one has a new connection."""
+    row = on_postgres.add(transaction_draft())
+    with connections[django_postgres].cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (backend,) = cursor.fetchone()
+
+    def cut():
+        with connections[django_postgres].cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [backend])
+
+    in_a_thread(cut)
+    with pytest.raises(StorageUnavailable, match="read again"):
+        on_postgres.change(row.id, 1, {"checks": 1})
+    assert 2 == on_postgres.change(row.id, 1, {"checks": 1}).version
+
+
+def test_a_connection_that_lay_idle_is_looked_at(on_postgres, django_postgres, monkeypatch):
+    """One that was cut while its thread had nothing to do is replaced before it is used."""
+    row = on_postgres.add(transaction_draft())
+    before = connections[django_postgres].connection
+    monkeypatch.setattr("mpesa_django.operations._IDLE", -1.0)
+    assert row.id == on_postgres.get(row.id).id
+    assert before is not connections[django_postgres].connection
+
+
+def test_a_table_that_is_missing(django_sqlite):
+    """It is said what to do."""
+
+    from mpesa_django.models import AbstractMpesaTransaction
+
+    class Nowhere(AbstractMpesaTransaction):
+        class Meta(AbstractMpesaTransaction.Meta):
+            app_label = "nowhere"
+
+    repository = DjangoRepository(Nowhere, Callback, using=django_sqlite)
+    with pytest.raises(StorageUnavailable):
+        repository.get(uuid4())
+
+
+def test_amounts_are_never_rounded(store):
+    """An amount that the column cannot hold is refused, not rounded."""
+    for amount in ("0.001", "10000000000000"):
+        with pytest.raises(InvalidField, match="amount: got "):
+            store.add(transaction_draft(amount=Decimal(amount)))
