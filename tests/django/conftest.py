@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+
 import pytest
+
+if importlib.util.find_spec("django"):  # models can be imported once Django is configured, which this does
+    importlib.import_module("tests.django.stores")
 
 
 @pytest.fixture(scope="session")
