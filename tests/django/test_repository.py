@@ -16,12 +16,15 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
 from mpesa_core.errors import DuplicateKey, InsideTransaction, InvalidField, StorageBusy, StorageUnavailable
-from mpesa_core.payments.records import Key
+from mpesa_core.payments.records import Key, Sweep
+from mpesa_core.payments.subscriptions import SubscriptionKey
 from mpesa_core.repository.protocol import InvoiceRepository, SubscriptionRepository, missing_operations
-from mpesa_core.testing.contract import callback_draft, transaction_draft
+from mpesa_core.testing.contract import NOON, callback_draft, transaction_draft
 from mpesa_core.testing.dues import invoice_draft
 from mpesa_django.repository import DjangoRepository
 from tests.django.stores import MODELS, Callback, Order, Transaction, empty_repository
+
+DUE = (Sweep.UNANNOUNCED, Sweep.TO_ASK)
 
 
 @pytest.fixture
@@ -280,3 +283,32 @@ def test_amounts_are_never_rounded(store):
     for amount in ("0.001", "10000000000000"):
         with pytest.raises(InvalidField, match="amount: got "):
             store.add(transaction_draft(amount=Decimal(amount)))
+
+
+QUESTIONS = {
+    "due callbacks": lambda store: store.due_callbacks(NOON, 5),
+    "open callbacks": lambda store: store.open_callbacks(token="t", correlation_ids=["a", "b"]),
+    "conflicts": lambda store: store.conflicts(5),
+    **{f"find {key}": lambda store, key=key: store.find(key, ("1", "R") if key is Key.RECEIPT else "x") for key in Key},
+    **{f"due {sweep}": lambda store, sweep=sweep: store.due(sweep, NOON, 5) for sweep in Sweep},
+    "candidates": lambda store: store.candidates("600000", Decimal(10), "A"),
+    "settled": lambda store: store.settled_between("600000", NOON, NOON, 5),
+    "invoice": lambda store: store.find_invoice("600000", "E"),
+    "payable": lambda store: store.payable_invoices("600000", "A", ["sent"]),
+    "charging": lambda store: store.charging_subscriptions("600000", Decimal(10), "A"),
+    **{f"subscription {key}": lambda store, key=key: store.find_subscription(key, "x") for key in SubscriptionKey},
+    **{f"invoices {sweep}": lambda store, sweep=sweep: store.due_invoices(sweep, NOON, 5) for sweep in DUE},
+    **{f"subscriptions {sweep}": lambda store, sweep=sweep: store.due_subscriptions(sweep, NOON, 5) for sweep in DUE},
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_each_question_goes_by_an_index(store, django_sqlite, question):
+    """None goes through all rows, so that none is slower for the payments of years ago."""
+    with CaptureQueriesContext(connections[django_sqlite]) as queries:
+        QUESTIONS[question](store)
+    (asked,) = [each["sql"] for each in queries if each["sql"].startswith("SELECT")]
+    with connections[django_sqlite].cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {asked}")
+        plan = [row[3] for row in cursor.fetchall()]
+    assert [] == [step for step in plan if step.startswith("SCAN")], plan
