@@ -238,7 +238,8 @@ def test_a_locked_sqlite_file_is_busy(store, django_sqlite):
     assert 1 == store.get(row.id).version
 
 
-def test_a_connection_that_was_cut(on_postgres, django_postgres):
+@pytest.mark.parametrize("meets", ["a change", "a question"])
+def test_a_connection_that_was_cut(on_postgres, django_postgres, meets):
     """The operation that meets it is StorageUnavailable, and the next one has a new connection."""
     row = on_postgres.add(transaction_draft())
     with connections[django_postgres].cursor() as cursor:
@@ -251,7 +252,7 @@ def test_a_connection_that_was_cut(on_postgres, django_postgres):
 
     in_a_thread(cut)
     with pytest.raises(StorageUnavailable, match="read again"):
-        on_postgres.change(row.id, 1, {"checks": 1})
+        on_postgres.change(row.id, 1, {"checks": 1}) if meets == "a change" else on_postgres.get(row.id)
     assert 2 == on_postgres.change(row.id, 1, {"checks": 1}).version
 
 
