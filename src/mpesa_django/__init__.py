@@ -1,7 +1,6 @@
 """M-PESA for Django: the adapter of mpesa_core.
 
-It will hold what only Django needs and nothing that decides what a payment means: abstract models for transactions and
-the callback log, the repository on the ORM, callback views and URLs, django.dispatch signals, task runners, system
-checks, the admin and the management commands. In this release it holds none of them yet; use :mod:`mpesa_core`
-directly.
+It holds what only Django needs and nothing that decides what a payment means: abstract models that a host subclasses
+(:mod:`mpesa_django.models`; :mod:`mpesa_django.default_models` is for those who want none of their own) and the
+repository on the ORM (:mod:`mpesa_django.repository`).
 """
