@@ -11,7 +11,7 @@ if importlib.util.find_spec("django"):  # models can be imported once Django is 
     importlib.import_module("tests.django.stores")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def django_sqlite(tmp_path_factory):
     """The alias of an SQLite file with tables for the tests' models."""
     from tests.django.stores import made_database
@@ -26,7 +26,7 @@ def django_sqlite(tmp_path_factory):
         yield alias
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def django_postgres(postgres):
     """Likewise, a PostgreSQL database."""
     from tests.django.stores import made_database
@@ -38,7 +38,7 @@ def django_postgres(postgres):
     postgres.drop_database(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def django_mariadb(mariadb):
     """Likewise, a MariaDB database, by a driver in Python that passes for MySQLdb."""
     pymysql = pytest.importorskip("pymysql", reason="pymysql is not installed: pip install 'mpesa-core[dev]'")

@@ -71,7 +71,7 @@ MODELS = (Transaction, Callback, Invoice, Subscription)
 
 @contextmanager
 def made_database(alias, **server):
-    """Make a database known to Django under the alias, with the tables of the models."""
+    """A database that Django knows under the alias meanwhile, with the tables of the models."""
     connections.settings[alias] = connections.configure_settings({"default": {}, alias: server})[alias]
     with connections[alias].schema_editor() as editor:
         for model in (Order, *MODELS):
@@ -80,6 +80,8 @@ def made_database(alias, **server):
         yield alias
     finally:
         connections[alias].close()
+        del connections[alias]
+        del connections.settings[alias]
 
 
 def empty_repository(alias):
