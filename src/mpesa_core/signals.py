@@ -230,15 +230,26 @@ class BlinkerBus:
         # blinker's own send() stops at the first exception, so the receivers are called from here.
         yield from list(self._signals[signal].receivers_for(self.sender))
 
+    def call(self, receiver: Any, arguments: Mapping[str, Any]) -> Any:
+        """Call one receiver, to its end; an adapter puts around it what its framework's code expects.
+
+        Raises:
+            Exception: whatever the receiver raised.
+        """
+        value = receiver(self.sender, **arguments)
+        return asyncio.run(_wait_for(value)) if inspect.isawaitable(value) else value
+
+    async def acall(self, receiver: Any, arguments: Mapping[str, Any]) -> Any:
+        """The same inside a running event loop."""
+        value = receiver(self.sender, **arguments)
+        return await value if inspect.isawaitable(value) else value
+
     def deliver(self, signal: str, arguments: Mapping[str, Any]) -> list[Reply]:
         """Call every receiver of the signal, each in isolation; what one raises is logged and returned."""
         replies = []
         for receiver in self._receivers(signal):
             try:
-                value = receiver(self.sender, **arguments)
-                if inspect.isawaitable(value):
-                    value = asyncio.run(_wait_for(value))
-                replies.append(Reply(receiver, value))
+                replies.append(Reply(receiver, self.call(receiver, arguments)))
             except Exception as error:  # noqa: BLE001 - a receiver may raise anything, and must not stop the others
                 replies.append(_failed(signal, receiver, error))
         return replies
@@ -248,8 +259,7 @@ class BlinkerBus:
         replies = []
         for receiver in self._receivers(signal):
             try:
-                value = receiver(self.sender, **arguments)
-                replies.append(Reply(receiver, await value if inspect.isawaitable(value) else value))
+                replies.append(Reply(receiver, await self.acall(receiver, arguments)))
             except Exception as error:  # noqa: BLE001 - as above
                 replies.append(_failed(signal, receiver, error))
         return replies

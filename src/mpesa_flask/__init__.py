@@ -1,6 +1,42 @@
 """M-PESA for Flask: the adapter of mpesa_core.
 
-It will hold what only Flask needs and nothing that decides what a payment means: the extension that hands out the
-current app's gateway, the blueprint with the callback routes, the ``flask mpesa`` commands and the runners with an app
-context. In this release it holds none of them yet; use :mod:`mpesa_core` directly.
+It holds what only Flask needs and nothing that decides what a payment means: the extension that hands out the current
+app's gateway, the callback routes, signals whose receivers run in an app context, and the ``flask mpesa`` commands::
+
+    from flask import Flask
+    from mpesa_core import SqliteRepository
+    from mpesa_flask import Mpesa
+
+    mpesa = Mpesa(repository=lambda app: SqliteRepository(app.config["PAYMENTS_FILE"]))
+
+    def create_app():
+        app = Flask(__name__)
+        app.config.from_pyfile("shop.cfg")
+        mpesa.init_app(app)
+        return app
+
+In a view, ``mpesa.stk_push(phone_number=..., amount=..., account_reference=...)``. Importing the package does not
+import Flask; the first use of its names does.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mpesa_flask.extension import Mpesa
+    from mpesa_flask.routes import callbacks
+
+__all__ = ["Mpesa", "callbacks"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Mpesa":
+        from mpesa_flask.extension import Mpesa  # noqa: PLC0415 - the package can be imported where Flask is absent
+
+        return Mpesa
+    if name == "callbacks":
+        from mpesa_flask.routes import callbacks  # noqa: PLC0415 - as above
+
+        return callbacks
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from mpesa_core.cli.doctor import doctor
 from mpesa_core.cli.invoices import invoices
 from mpesa_core.cli.local import demo, sandbox
 from mpesa_core.cli.lookup import decode, explain_code
+from mpesa_core.cli.registering import register_urls
 from mpesa_core.cli.upkeep import announce, reconcile, recover, replay, worker
 
 __all__ = ["mpesa"]
@@ -49,6 +50,7 @@ for _command in (
     decode,
     explain_code,
     doctor,
+    register_urls,
     worker,
     recover,
     reconcile,

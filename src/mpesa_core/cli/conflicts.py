@@ -32,8 +32,8 @@ def conflicts(context: click.Context, place: Place, limit: int) -> None:
             click.echo(_told(callback, told_row(row) if row is not None else "none"))
     if len(found) == limit:
         click.echo(f"There may be more than {limit}; see --limit.\n")
-    click.echo("mpesa conflicts accept ID    settles by what it says")
-    click.echo("mpesa conflicts dismiss ID   leaves everything as it is")
+    click.echo(f"{context.command_path} accept ID    settles by what it says")
+    click.echo(f"{context.command_path} dismiss ID   leaves everything as it is")
 
 
 def _told(callback: CallbackRecord, row: str) -> str:

@@ -6,7 +6,8 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ from mpesa_core.repository.sqlite import SqliteRepository
 from mpesa_core.settings import Settings
 from mpesa_core.signals import SIGNALS, BlinkerBus
 
-__all__ = ["Place", "at_a_place", "firing_signals", "identifier", "settings"]
+__all__ = ["Place", "at_a_place", "at_hand", "firing_signals", "identifier", "settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,11 +44,13 @@ class Place:
         database: an SQLite file, or None.
         gateway: ``MODULE:NAME`` of the program's own gateway, or None.
         unheard: signals may fire although nobody listens in this process.
+        program: makes the gateway, where a program has one at hand; ``gateway`` is then what to call it.
     """
 
     database: str | None = None
     gateway: str | None = None
     unheard: bool = False
+    program: Callable[[], AbstractContextManager[Gateway]] | None = None
 
     def __str__(self) -> str:
         return self.gateway or self.database or ""
@@ -71,14 +74,23 @@ class Place:
                 f"Got the database {self.database} and the gateway {self.gateway}, which has a repository of its own; "
                 "expected one of them (MPESA_DATABASE and MPESA_GATEWAY count as given)."
             )
-        with _imported(self.gateway) if self.gateway else _on_file(self.database or "", make=make) as gateway:
+        with self._found(make=make) as gateway:
             if fires and not self.unheard and not _is_heard(gateway):
+                remedy = (
+                    "Connect the receivers where the program is made"
+                    if self.program
+                    else "Name your program's gateway with --gateway MODULE:NAME, in a module that connects them"
+                )
                 raise click.UsageError(
                     "Signals fire in the process that settles, and this one knows no receiver of yours: whatever it "
-                    "announced would be lost on your program. Name your program's gateway with --gateway MODULE:NAME, "
-                    "in a module that connects the receivers; or say --unheard, if nothing of yours listens."
+                    f"announced would be lost on your program. {remedy}; or say --unheard, if nothing of yours listens."
                 )
             yield gateway
+
+    def _found(self, *, make: bool) -> AbstractContextManager[Gateway]:
+        if self.program:
+            return self.program()
+        return _imported(self.gateway) if self.gateway else _on_file(self.database or "", make=make)
 
 
 @contextmanager
@@ -148,15 +160,39 @@ def at_a_place(command: F) -> F:
     @wraps(command)
     def wrapped(context: click.Context, *arguments: Any, **keywords: Any) -> Any:
         above = context.find_object(Place) or Place()
-        database, gateway = keywords.pop("database"), keywords.pop("gateway")
+        database, gateway = keywords.pop("database", None), keywords.pop("gateway", None)
         unheard = keywords.pop("unheard", False)
-        context.obj = Place(database or above.database, gateway or above.gateway, unheard)
+        context.obj = attrs.evolve(
+            above, database=database or above.database, gateway=gateway or above.gateway, unheard=unheard
+        )
         try:
             return command(*arguments, place=context.obj, **keywords)
         except MpesaError as error:
             raise click.ClickException(str(error)) from None
 
     return wrapped  # type: ignore[return-value]
+
+
+def at_hand(command: click.Command, place: Callable[[], Place]) -> click.Command:
+    """The command for a program that has its gateway at hand: without the options and variables that name a place.
+
+    Args:
+        command: one of ours, or a group of them.
+        place: where it works; asked for when it runs.
+    """
+
+    @click.pass_context
+    def placed(context: click.Context, *arguments: Any, **keywords: Any) -> Any:
+        context.obj = place()
+        assert command.callback is not None
+        return context.invoke(command.callback, *arguments, **keywords)
+
+    changed = copy(command)
+    changed.params = [each for each in command.params if each.name not in {"database", "gateway"}]
+    changed.callback = placed
+    if isinstance(command, click.Group) and isinstance(changed, click.Group):
+        changed.commands = {name: at_hand(each, place) for name, each in command.commands.items()}
+    return changed
 
 
 firing_signals = click.option(
