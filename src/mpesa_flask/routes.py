@@ -40,11 +40,12 @@ def _body(given: Request) -> Any:
 
 for _route in ROUTES:
     _stem = _route.path.rstrip("/")
+    _view = partial(_callback, _route.path)
     for _rule in (f"/{_stem}/", f"/{_stem}/<token>/"):
         callbacks.add_url_rule(
             _rule,
             _stem.replace("/", "_"),
-            partial(_callback, _route.path),
+            _view,
             methods=_METHODS,
             provide_automatic_options=False,
             strict_slashes=False,
