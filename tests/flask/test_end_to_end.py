@@ -69,7 +69,7 @@ def test_from_the_prompt_to_the_paid_order(tmp_path, runner):
         state.gateway.close()
         row = state.repository.get(UUID(payment["id"]))
         state.repository.close()
-    assert "PROCESSING" == payment["status"]
+    assert payment["status"] in {"PROCESSING", "SUCCESS"}  # the callback may be faster than the answer
     assert [("shop", 41, "INV-1")] == heard
     assert ("SUCCESS", 1) == (row.status, row.generation)
     assert 200 == done.status

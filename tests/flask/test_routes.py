@@ -88,7 +88,9 @@ def test_answers_are_the_cores_to_the_byte(case):
     assert kept(hosts[0]) == kept(hosts[1])
 
 
-@pytest.mark.parametrize("path", ["/pay/", "/pay/stk/", "/pay/stk//callback/", "/pay/nowhere/at/all/", f"{STK}a/b/", "/stk/callback/"])
+@pytest.mark.parametrize(
+    "path", ["/pay/", "/pay/stk/", "/pay/stk//callback/", "/pay/nowhere/at/all/", f"{STK}a/b/", "/stk/callback/"]
+)
 def test_other_paths_are_the_hosts(path):
     """They are not found here either, and nothing is recorded."""
     host = FakeHost()
