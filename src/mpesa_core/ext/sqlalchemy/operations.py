@@ -1,0 +1,189 @@
+"""How the repository works with a database: a session and a transaction for each operation, and errors at one edge."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
+from sqlalchemy.exc import (
+    TimeoutError as PoolTimeout,
+)
+from sqlalchemy.orm import Session, sessionmaker
+
+from mpesa_core.errors import ConfigurationError, MpesaError, StorageBusy, StorageUnavailable
+
+__all__ = ["Database", "prepare_sqlite"]
+
+_T = TypeVar("_T")
+
+_BUSY_STATES: Final = ("40001", "40P01", "55P03")
+"""PostgreSQL: serialization failure, deadlock, lock not available."""
+_BUSY_NUMBERS: Final = (1020, 1205, 1213, 3572)
+"""MySQL: changed since it was read, lock wait timeout, deadlock, lock not available."""
+_BUSY_CODES: Final = (5, 6)
+"""SQLite: busy, locked."""
+_UNDONE: Final = ("40001", "40P01", 1020, 1213)
+"""Of them, where the database chose at once whom to undo; a wait that was in vain is not repeated."""
+_ATTEMPTS: Final = 5
+
+
+class Database:
+    """Sessions of the repository's own.
+
+    Args:
+        bind: an engine, or a sessionmaker.
+
+    Raises:
+        ConfigurationError: it is something else, such as a session that others use as well.
+    """
+
+    def __init__(self, bind: object) -> None:
+        if not isinstance(bind, (Engine, sessionmaker)):
+            problem = (
+                f"engine_or_sessionmaker: got {type(bind).__name__}, expected an Engine or a sessionmaker, because "
+                "each operation is a transaction of its own. With Flask-SQLAlchemy write db.engine; with an "
+                "asynchronous engine make a synchronous one besides."
+            )
+            raise ConfigurationError([problem])
+        self._sessions: sessionmaker[Any] = sessionmaker(bind) if isinstance(bind, Engine) else bind
+
+    def _session(self) -> Session:
+        session: Session = self._sessions(expire_on_commit=False, autoflush=False)
+        return session
+
+    def read(self, work: Callable[[Session], _T]) -> _T:
+        """Run ``work(session)``, which changes nothing; what it returns is detached."""
+        with _translated(), self._session() as session:
+            return work(session)
+
+    def write(self, work: Callable[[Session], _T], refused: Callable[[Session], object]) -> _T:
+        """Run ``work(session)`` in a transaction, committed when it returns; what it returns is detached.
+
+        It is repeated where a rival was in its way and the database has undone it: after a deadlock, or where the key
+        that was taken is free again.
+
+        Args:
+            work: what is done.
+            refused: what is done after the database has refused it for a constraint; it raises for a key that is taken.
+        """
+        for attempt in range(_ATTEMPTS):
+            last = attempt == _ATTEMPTS - 1
+            try:
+                with _translated():
+                    try:
+                        with self._session() as session, session.begin():
+                            _take_sqlite_lock(session)
+                            return work(session)
+                    except IntegrityError:
+                        self.read(refused)
+                        if last:
+                            raise
+            except StorageBusy as error:
+                if last or _reason(error.__cause__) not in _UNDONE:
+                    raise
+        raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def _take_sqlite_lock(session: Session) -> None:
+    """Queue for SQLite's one writer at the beginning, unless the host's own listeners have begun already."""
+    if session.get_bind().dialect.name == "sqlite":
+        connection = session.connection()
+        if not getattr(connection.connection.driver_connection, "in_transaction", True):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeout as error:  # nothing was begun
+        raise StorageBusy(f"All connections are in use: {error}. Nothing was changed; repeat it.") from error
+    except StatementError as error:
+        if isinstance(error.orig, MpesaError):  # a column's type has refused the value
+            raise error.orig from None
+        if _is_busy(error):
+            raise StorageBusy(f"The database: {error.orig}. Nothing was changed; repeat it.") from error
+        raise StorageUnavailable(f"The database: {error.orig}. {_remedy(error)}") from error
+    except SQLAlchemyError as error:
+        raise StorageUnavailable(f"The database: {error}. It may have happened all the same: read again.") from error
+
+
+def _reason(error: BaseException | None) -> object:
+    """What the database calls the failure: an SQL state, or MySQL's number."""
+    cause: Any = getattr(error, "orig", None)
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return state if state is not None else next(iter(getattr(cause, "args", ())), None)
+
+
+def _is_busy(error: StatementError) -> bool:
+    reason = _reason(error)
+    return (
+        reason in _BUSY_STATES
+        or reason in _BUSY_NUMBERS
+        or (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _BUSY_CODES
+    )
+
+
+def _remedy(error: StatementError) -> str:
+    if isinstance(error, ProgrammingError):
+        return "Create the tables, or run your migrations."
+    if isinstance(error, (IntegrityError, DataError)) or not isinstance(error, DBAPIError):
+        return "Nothing was changed: see to the fields of your own."
+    return "It may have happened all the same: read again."
+
+
+def prepare_sqlite(engine: Engine, *, busy_timeout: float = 30.0) -> Engine:
+    """Have each new connection of an SQLite engine use WAL, be durable, and wait for other writers.
+
+    Call it once, right after the engine is made. Without it SQLite keeps readers and writers waiting for each other,
+    and for five seconds at the most.
+
+    Args:
+        engine: of an SQLite file.
+        busy_timeout: seconds to wait for other writers.
+
+    Returns:
+        The same engine.
+
+    Raises:
+        ConfigurationError: the engine is not SQLite's.
+    """
+    if engine.dialect.name != "sqlite":
+        raise ConfigurationError([f"engine: got {engine.dialect.name}, expected sqlite; others need no preparation."])
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        try:
+            cursor.execute(f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}")
+            cursor.execute("PRAGMA synchronous = FULL")
+            _use_wal(cursor, busy_timeout)
+        finally:
+            cursor.close()
+
+    return engine
+
+
+def _use_wal(cursor: Any, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except Exception as error:
+            # SQLite does not wait for the busy timeout here, where several open a new file together.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BUSY_CODES or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -1,0 +1,158 @@
+"""One of the host's mapped classes, and what the repository does with its rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, CursorResult, inspect, literal_column, select, update
+from sqlalchemy.orm import Session
+
+from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField
+from mpesa_core.ext.sqlalchemy.operations import Database
+from mpesa_core.repository.rows import Kind, check_names, plain
+
+__all__ = ["Table", "equals"]
+
+_R = TypeVar("_R")
+
+
+def equals(column: Any, constant: str) -> ColumnElement[bool]:
+    """That a column holds a constant of the core's, written out: with a parameter no partial index would do."""
+    compared: ColumnElement[bool] = column == literal_column(f"'{constant}'")
+    return compared
+
+
+class Table(Generic[_R]):
+    """The rows of a mapped class.
+
+    Args:
+        model: the host's.
+        mixed_in: the mixin that it has to have.
+        kinds: of the core's fields.
+        unique: what one row alone may have, each as the fields that make it; DuplicateKey names the first one of them.
+        database: where they are.
+
+    Raises:
+        ConfigurationError: the class is not mapped, or lacks the mixin.
+    """
+
+    def __init__(
+        self,
+        model: type[Any],
+        mixed_in: type,
+        kinds: Mapping[str, Kind],
+        unique: tuple[tuple[str, ...], ...],
+        database: Database,
+    ) -> None:
+        mapper: Any = inspect(model, raiseerr=False)
+        if not getattr(mapper, "is_mapper", False) or not issubclass(model, mixed_in):
+            raise ConfigurationError([f"got {model!r}, expected a mapped class with {mixed_in.__name__} as a base."])
+        self.model: Any = model  # its columns are the mixin's, and those of the host's own
+        self._kinds = kinds
+        self._unique = unique
+        self._database = database
+        self._own = frozenset(mapper.column_attrs.keys()) - frozenset(kinds)
+        self._changeable = frozenset(kinds) - {"id", "version"}
+        self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
+
+    # What is read
+
+    def all(self, *where: ColumnElement[bool], order: tuple[str, ...], limit: int | None = None) -> list[_R]:
+        """The rows that are asked for, in an order."""
+        question = select(self.model).where(*where).order_by(*(getattr(self.model, name) for name in order))
+        if limit is not None:
+            question = question.limit(max(limit, 0))
+        return self._database.read(lambda session: list(session.scalars(question).unique()))
+
+    def first(self, *where: ColumnElement[bool], order: tuple[str, ...] = ("id",)) -> _R | None:
+        """The first row of them, or None."""
+        return next(iter(self.all(*where, order=order, limit=1)), None)
+
+    def due(self, name: str, now: datetime, limit: int, *where: ColumnElement[bool]) -> list[_R]:
+        """The rows whose time of that name is not after ``now``, in the order of it."""
+        due = getattr(self.model, name) <= plain("now", Kind.TIME, now)
+        return self.all(due, *where, order=(name, "id"), limit=limit)
+
+    # What is written
+
+    def add(self, draft: Any) -> _R:
+        """Record a row; as it is kept."""
+        values = self._values({name: getattr(draft, name) for name in self._drafted}, draft)
+
+        def work(session: Session) -> _R:
+            session.add(self.model(**values))
+            session.flush()
+            session.expunge_all()
+            row: _R = _one(session, self.model, draft.id)  # as it is kept, with nothing of the caller's in it
+            return row
+
+        return self._database.write(work, self._refusing(draft.id, values))
+
+    def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
+        """Change the row and raise its version, if it is still the one given."""
+        check_names(changes, self._changeable)
+        return self.change(row_id, self.model.version == version, changes, {"version": self.model.version + 1})
+
+    def change(
+        self, row_id: UUID, expected: ColumnElement[bool], changes: Mapping[str, Any], besides: Mapping[str, Any]
+    ) -> _R | None:
+        """Change the row if it is what was expected; the row as it is now, or None."""
+        core = {name: value for name, value in changes.items() if name != "host"}
+        values = self._values(core, changes)
+        written = {**values, **besides} or {"id": row_id}
+        statement = update(self.model).where(self.model.id == row_id, expected).values(written)
+        statement = statement.execution_options(synchronize_session=False)
+
+        def work(session: Session) -> _R | None:
+            if session.connection().dialect.update_returning:
+                returned: _R | None = session.scalars(statement.returning(self.model)).first()
+                return returned
+            result = session.execute(statement)
+            assert isinstance(result, CursorResult)
+            row: _R | None = _one(session, self.model, row_id) if result.rowcount else None
+            return row
+
+        return self._database.write(work, self._refusing(row_id, values))
+
+    def _values(self, core: Mapping[str, Any], source: Any) -> dict[str, Any]:
+        """The attributes to set: the core's, checked, and those of the ``host`` of a draft or of changes."""
+        host = source.get("host", {}) if isinstance(source, Mapping) else getattr(source, "host", {})
+        values = {name: plain(name, self._kinds[name], value) for name, value in core.items()}
+        for name, value in host.items():
+            if name not in self._own:
+                near = difflib.get_close_matches(str(name), sorted(self._own), 1)
+                own = ", ".join(sorted(self._own)) or "it has none"
+                raise InvalidField(
+                    "host",
+                    name,
+                    expected=f"a column of your own on {self.model.__name__}: {own}",
+                    remedy=f"Did you mean {near[0]!r}?" if near else "",
+                )
+            values[name] = value
+        return values
+
+    def _refusing(self, row_id: UUID, values: Mapping[str, Any]) -> Callable[[Session], None]:
+        """Raise DuplicateKey for the key among the values that another row has; return where there is none."""
+
+        def refused(session: Session) -> None:
+            present = _one(session, self.model, row_id)
+            if "id" in values and present is not None:
+                raise DuplicateKey("id", row_id)
+            for names in self._unique:
+                wanted = {name: values[name] if name in values else getattr(present, name, None) for name in names}
+                if None in wanted.values() or not any(name in values for name in names):
+                    continue
+                same = [getattr(self.model, name) == value for name, value in wanted.items()]
+                owner = session.scalars(select(self.model.id).where(*same, self.model.id != row_id)).first()
+                if owner is not None:
+                    raise DuplicateKey(names[0], owner)
+
+        return refused
+
+
+def _one(session: Session, model: type[Any], row_id: UUID) -> Any:
+    return session.scalars(select(model).where(model.id == row_id)).unique().first()
