@@ -38,6 +38,7 @@ __all__ = [
     "balance_received",
     "c2b_validation_received",
     "callback_received",
+    "failed_reply",
     "invoice_created",
     "invoice_paid",
     "invoice_voided",
@@ -251,7 +252,7 @@ class BlinkerBus:
             try:
                 replies.append(Reply(receiver, self.call(receiver, arguments)))
             except Exception as error:  # noqa: BLE001 - a receiver may raise anything, and must not stop the others
-                replies.append(_failed(signal, receiver, error))
+                replies.append(failed_reply(signal, receiver, error))
         return replies
 
     async def adeliver(self, signal: str, arguments: Mapping[str, Any]) -> list[Reply]:
@@ -261,7 +262,7 @@ class BlinkerBus:
             try:
                 replies.append(Reply(receiver, await self.acall(receiver, arguments)))
             except Exception as error:  # noqa: BLE001 - as above
-                replies.append(_failed(signal, receiver, error))
+                replies.append(failed_reply(signal, receiver, error))
         return replies
 
 
@@ -269,7 +270,8 @@ async def _wait_for(value: Any) -> Any:
     return await value
 
 
-def _failed(signal: str, receiver: Any, error: Exception) -> Reply:
+def failed_reply(signal: str, receiver: Any, error: Exception) -> Reply:
+    """Log what a receiver raised, by its class and place (its text may quote anything), and return it as a reply."""
     name = getattr(receiver, "__qualname__", type(receiver).__qualname__)
     _log.error("A receiver of %s, %s, raised %s", signal, name, outline(error))
     return Reply(receiver, error=error)

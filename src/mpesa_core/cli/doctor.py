@@ -29,7 +29,7 @@ from mpesa_core.routes import ROUTES, callback_urls
 from mpesa_core.settings import Settings
 from mpesa_core.values import to_nairobi
 
-__all__ = ["Finding", "Verdict", "doctor", "examine"]
+__all__ = ["Finding", "Verdict", "doctor", "examine", "examine_callback_urls", "examine_sources"]
 
 _PATIENCE = 5.0
 """Seconds to wait for Daraja's clock."""
@@ -110,8 +110,8 @@ def examine(place: Place, *, offline: bool) -> Iterator[Finding]:
         yield Finding("settings", Verdict.OK, f"read, for {found.environment}; accounts: {names}")
         for name in found.account_names:
             yield from _account(found, name)
-        yield from _callback_urls(found)
-        yield _sources(found)
+        yield from examine_callback_urls(found)
+        yield examine_sources(found)
         yield from _recovery(repository, place)
         yield from _daraja(found, offline=offline)
 
@@ -150,7 +150,8 @@ def _credential(found: Settings, name: str) -> Finding:
     return Finding(what, Verdict.OK, f"readable ({source}); it encrypts the operator's password")
 
 
-def _callback_urls(found: Settings) -> Iterator[Finding]:
+def examine_callback_urls(found: Settings) -> Iterator[Finding]:
+    """Whether callbacks have somewhere to go, and are known by a secret."""
     what = "callback URLs"
     given = [route for route in ROUTES if found.callback_base_url or getattr(found, route.setting)]
     if not given:
@@ -181,7 +182,8 @@ def _callback_urls(found: Settings) -> Iterator[Finding]:
         )
 
 
-def _sources(found: Settings) -> Finding:
+def examine_sources(found: Settings) -> Finding:
+    """Whether it is looked at where callbacks come from."""
     what = "callback sources"
     if not found.verify_callback_source_ip:
         return Finding(what, Verdict.WARNING, "verify_callback_source_ip is off: anybody may post callbacks")

@@ -10,18 +10,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from mpesa_core.webhooks.exchange import WebhookRequest
+from mpesa_core.webhooks.exchange import WebhookRequest, WebhookResponse
 
 if TYPE_CHECKING:
     from mpesa_core.webhooks.receive import Webhooks
 
-__all__ = ["wsgi_application"]
+__all__ = ["receive_environ", "wsgi_application"]
 
 _Environ = dict[str, Any]
 _StartResponse = Callable[..., Any]
@@ -41,33 +41,45 @@ def wsgi_application(webhooks: Webhooks, *, prefix: str = "/") -> Callable[[_Env
 
     def application(environ: _Environ, start_response: _StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
-        request = WebhookRequest(
-            method=environ.get("REQUEST_METHOD", "GET"),
-            path=path.removeprefix(root) if path.startswith(root) else "/",
-            headers=list(_headers(environ)),
-            body=environ["wsgi.input"],
-            peer=environ.get("REMOTE_ADDR") or "",
-        )
-        if request.announced_length is None and not environ.get("wsgi.input_terminated"):
-            # Reading on would wait for a connection that M-PESA keeps open.
-            if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
-                start_response(*_LENGTH_REQUIRED)
-                return [b""]
-            request = attrs.evolve(request, body=b"")
-        response = webhooks.receive(request)
+        response = receive_environ(webhooks, environ, path.removeprefix(root) if path.startswith(root) else "/")
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         return _Body(response.body, response.after)
 
     return application
 
 
-_LENGTH_REQUIRED = ("411 Length Required", [("Content-Type", "application/json"), ("Content-Length", "0")])
+def receive_environ(webhooks: Webhooks, environ: Mapping[str, Any], path: str) -> WebhookResponse:
+    """Receive what a WSGI server, or a framework that keeps its form, hands over.
+
+    Args:
+        webhooks: what receives.
+        environ: the request.
+        path: below the prefix.
+    """
+    request = WebhookRequest(
+        method=environ.get("REQUEST_METHOD", "GET"),
+        path=path,
+        headers=list(_headers(environ)),
+        body=environ["wsgi.input"],
+        peer=environ.get("REMOTE_ADDR") or "",
+    )
+    if request.announced_length is None and not environ.get("wsgi.input_terminated"):
+        # Reading on would wait for a connection that M-PESA keeps open.
+        if environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING"):
+            return _LENGTH_REQUIRED
+        request = attrs.evolve(request, body=b"")
+    return webhooks.receive(request)
+
+
+_LENGTH_REQUIRED = WebhookResponse(
+    status=411, headers=(("Content-Type", "application/json"), ("Content-Length", "0")), body=b""
+)
 
 _WITHOUT_PREFIX = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 """Some servers give these with ``HTTP_`` as well; what the body was framed by is the one without."""
 
 
-def _headers(environ: _Environ) -> Iterator[tuple[str, str]]:
+def _headers(environ: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in environ.items():
         if key.startswith("HTTP_") and key[5:] not in _WITHOUT_PREFIX:
             yield key[5:].replace("_", "-").title(), value

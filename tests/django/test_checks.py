@@ -1,0 +1,115 @@
+"""The system checks: each finds its fault, and a sound project is told nothing."""
+
+import sys
+import types
+
+import pytest
+
+pytest.importorskip("django")
+
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from tests.django.hosting import MPESA
+from tests.django.tillshop import models as tillshop
+
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
+SOUND = {**MPESA, "RESOLVE_C2B": dict}
+
+
+@pytest.fixture(autouse=True)
+def ours(monkeypatch):
+    """The abstract models, played by the test project's own base."""
+    names = (
+        "AbstractMpesaTransaction",
+        "AbstractMpesaCallbackLog",
+        "AbstractMpesaInvoice",
+        "AbstractMpesaSubscription",
+    )
+    module = types.ModuleType("mpesa_django.models")
+    for name in names:
+        setattr(module, name, tillshop.Base)
+    monkeypatch.setitem(sys.modules, "mpesa_django.models", module)
+    monkeypatch.setattr("mpesa_django.models", module, raising=False)
+
+
+@pytest.fixture
+def database(monkeypatch):
+    """Changes what the default database's settings say."""
+    from django.db import connections
+
+    def change(vendor="sqlite", **changes):
+        connection = connections["default"]
+        monkeypatch.setattr(connection, "vendor", vendor)
+        monkeypatch.setattr(connection, "settings_dict", {**connection.settings_dict, **SQLITE, **changes})
+
+    change()
+    return change
+
+
+def found(mpesa, *, deploy=False, debug=False):
+    with override_settings(MPESA=mpesa, DEBUG=debug):
+        messages = run_checks(include_deployment_checks=deploy)
+    ours = [message for message in messages if (message.id or "").startswith("mpesa_django.")]
+    assert all(message.hint for message in ours)
+    return [message.id.removeprefix("mpesa_django.") for message in ours], " ".join(message.msg for message in ours)
+
+
+def test_a_sound_project_is_told_nothing(database):
+    """Neither an error nor a warning where all is well."""
+    assert ([], "") == found(SOUND)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ids", "word"),
+    [
+        ({"SHORT_COD": "1", "MAX_BODY_BYTES": 0}, ["E001", "E001"], "SHORT_CODE"),
+        ({"CALLBACK_BASE_URL": "https://shop.example/mpesa/"}, ["E001"], "mpesa"),
+        ({"CALLBACK_BASE_URL": "http://shop.example/pay/", "ENVIRONMENT": "production"}, ["E001"], "https"),
+        ({"USE_CELERY": True}, ["E001"], "mpesa_worker"),
+        ({"TRANSACTION_MODEL": None, "CALLBACK_LOG_MODEL": None}, ["E002", "E002"], "CALLBACK_LOG_MODEL"),
+        ({"TRANSACTION_MODEL": "shop.Nothing"}, ["E003"], "shop.Nothing"),
+        ({"RESOLVE_C2B": None}, ["E005"], "tillshop.Transaction.order"),
+        ({"VERIFY_CALLBACK_SOURCE_IP": False}, ["W001"], "anybody may post"),
+    ],
+)
+def test_each_fault_is_found(database, changes, ids, word):
+    """Each fault has its number and names what is wrong; only what is wrong is told."""
+    found_ids, text = found({**SOUND, **changes})
+    assert ids == found_ids
+    assert word in text
+
+
+def test_a_model_that_is_none_of_ours(database, monkeypatch):
+    """A model that does not subclass the abstract one is refused."""
+    monkeypatch.setattr(sys.modules["mpesa_django.models"], "AbstractMpesaCallbackLog", tillshop.Transaction)
+    assert ["E004"] == found(SOUND)[0]
+
+
+def test_while_debugging_anybody_may_post(database):
+    """The allowlist may be off while DEBUG is on."""
+    assert [] == found({**SOUND, "VERIFY_CALLBACK_SOURCE_IP": False}, debug=True)[0]
+
+
+def test_before_deployment_the_urls_are_looked_at(database):
+    """--deploy tells of URLs and a secret that are not set up, or too short."""
+    assert ["W002"] == found(SOUND, deploy=True)[0]
+    urls = {"CALLBACK_BASE_URL": "https://shop.example/pay/"}
+    assert ["W002"] == found({**SOUND, **urls}, deploy=True)[0]
+    assert ["W002"] == found({**SOUND, **urls, "CALLBACK_SECRET": "short"}, deploy=True)[0]
+    assert [] == found({**SOUND, **urls, "CALLBACK_SECRET": "s" * 32}, deploy=True)[0]
+
+
+@pytest.mark.parametrize(
+    ("vendor", "changes", "ids"),
+    [
+        ("sqlite", {"OPTIONS": {}}, ["W003"]),
+        ("postgresql", {"CONN_MAX_AGE": 0, "OPTIONS": {}}, ["W004"]),
+        ("postgresql", {"CONN_MAX_AGE": 60, "OPTIONS": {}}, []),
+        ("postgresql", {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": True}}, []),
+    ],
+)
+def test_the_database_of_the_transactions(database, vendor, changes, ids):
+    """Deferred transactions on SQLite, and connecting anew for each request elsewhere."""
+    database(vendor, **changes)
+    assert ids == found(SOUND)[0]

@@ -1,0 +1,73 @@
+"""The runners: which one works, and that its threads' connections are looked after."""
+
+import threading
+
+import pytest
+
+pytest.importorskip("django")
+
+from django.test import override_settings
+
+from mpesa_core.repository.memory import MemoryRepository
+from mpesa_core.tasks import InlineRunner, ThreadRunner
+from mpesa_django import conf, runners
+from mpesa_django import front as front_module
+from tests.django.hosting import MPESA, taking_money
+
+
+def factory(gateway):
+    return InlineRunner(gateway.process, capacity=7)
+
+
+def wrong_factory(_gateway):
+    return "a runner"
+
+
+def made(monkeypatch, **mpesa):
+    monkeypatch.setattr(front_module, "_repository", lambda _models: MemoryRepository())
+    return front_module.make_gateway(conf.read({**MPESA, "RUNNER": None, **mpesa}))
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"), [({}, ThreadRunner), ({"RUNNER": "inline"}, InlineRunner), ({"USE_CELERY": False}, InlineRunner)]
+)
+def test_the_runner_of_the_settings(monkeypatch, given, kind):
+    """Threads where nothing is said, inline where it is asked for in either way."""
+    with made(monkeypatch, **given) as gateway:
+        assert kind is type(gateway.runner)
+
+
+def test_a_factory_makes_the_runner_of_the_gateway(monkeypatch):
+    """A factory gets the gateway, and what it makes is what callbacks are handed to."""
+    with made(monkeypatch, RUNNER=factory) as gateway:
+        assert 7 == gateway.runner._capacity
+        assert gateway.runner._process == gateway.process
+
+
+def test_a_factory_that_makes_something_else(monkeypatch):
+    """What is no runner is refused by its type."""
+    with pytest.raises(TypeError, match="made str, expected a TaskRunner"):
+        made(monkeypatch, RUNNER=wrong_factory)
+
+
+def test_every_job_in_a_thread_drops_old_connections(monkeypatch):
+    """Before and after each callback and each sweep, in the thread that does it."""
+    seen = []
+    monkeypatch.setattr(runners, "close_old_connections", lambda: seen.append(threading.current_thread().name))
+    with taking_money(monkeypatch, RUNNER="thread", SWEEP_INTERVAL=60):
+        gateway = front_module.front.gateway
+        seen.clear()
+        gateway.start()
+        gateway.runner.wait(5)
+        gateway.submit(gateway.new_id())
+        gateway.runner.wait(5)
+        gateway.runner.stop()
+    assert 4 == len(seen)
+    assert threading.current_thread().name not in seen
+
+
+def test_a_command_works_in_its_own_thread(monkeypatch):
+    """A command's gateway has the inline runner, whatever the settings say."""
+    monkeypatch.setattr(front_module, "_repository", lambda _models: MemoryRepository())
+    with override_settings(MPESA={**MPESA, "RUNNER": "thread"}), front_module.command_gateway() as gateway:
+        assert isinstance(gateway.runner, InlineRunner)

@@ -1,0 +1,166 @@
+"""The callback views: the same answers as the core's WSGI application, and what Django adds is kept off."""
+
+import asyncio
+import io
+from uuid import UUID
+
+import pytest
+
+pytest.importorskip("django")
+
+from asgiref.testing import ApplicationCommunicator
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import connections
+from django.urls import reverse
+
+from mpesa_core.routes import ROUTES
+from mpesa_core.webhooks import Webhooks
+from mpesa_core.webhooks.wsgi import wsgi_application
+from mpesa_django.front import front
+from mpesa_django.views import callback
+from tests.django.hosting import SAFARICOM, post
+from tests.test_wsgi import call, environ_of
+from tests.webhook_host import FakeHost, Store
+
+JSON = b'{"Body":{"stkCallback":{"CheckoutRequestID":"ws_CO_1","ResultCode":1032}}}'
+HOST = {"HTTP_HOST": "testserver"}
+REQUESTS = {
+    "good": ("/pay/stk/callback/", JSON, {}),
+    "token": ("/pay/stk/callback/0123456789abcdef/", JSON, {}),
+    "no slash": ("/pay/stk/callback", JSON, {}),
+    "token, no slash": ("/pay/b2c/result/0123456789abcdef", JSON, {}),
+    "odd token": ("/pay/stk/callback/a b/", JSON, {}),
+    "validation": ("/pay/c2b/validate/", b'{"TransID":"U1"}', {}),
+    "bill": ("/pay/bills/payment/", b"{}", {}),
+    "get": ("/pay/stk/callback/", b"", {"REQUEST_METHOD": "GET", "CONTENT_LENGTH": ""}),
+    "put": ("/pay/stk/callback/", JSON, {"REQUEST_METHOD": "PUT"}),
+    "stranger": ("/pay/stk/callback/", JSON, {"REMOTE_ADDR": "203.0.113.9"}),
+    "forwarded": ("/pay/stk/callback/", JSON, {"HTTP_X_FORWARDED_FOR": "203.0.113.9"}),
+    "no json": ("/pay/stk/callback/", b"\xff\x00{{{", {}),
+    "empty": ("/pay/stk/callback/", b"", {}),
+    "form": ("/pay/stk/callback/", b"a=1&b=2", {"CONTENT_TYPE": "application/x-www-form-urlencoded"}),
+    "too large": ("/pay/stk/callback/", b"x" * 2000, {}),
+    "announced too large": ("/pay/stk/callback/", b"x", {"CONTENT_LENGTH": "99999999999"}),
+    "cut off": ("/pay/stk/callback/", b'{"a":', {"CONTENT_LENGTH": "100"}),
+    "odd length": ("/pay/stk/callback/", JSON, {"CONTENT_LENGTH": "many"}),
+    "chunks": ("/pay/stk/callback/", JSON, {"CONTENT_LENGTH": ..., "HTTP_TRANSFER_ENCODING": "chunked"}),
+    "chunks, decoded": (
+        "/pay/stk/callback/",
+        JSON,
+        {"CONTENT_LENGTH": ..., "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
+    ),
+}
+
+
+@pytest.fixture
+def receive(monkeypatch):
+    """Puts a host behind the views."""
+
+    def behind(host):
+        monkeypatch.setattr(front, "_webhooks", Webhooks(host, pause=lambda _seconds: None))
+        return host
+
+    return behind
+
+
+def kept(host):
+    return [(row.raw_bytes, row.token, row.headers, row.source_ip, row.error) for row in host.repository.rows.values()]
+
+
+@pytest.mark.parametrize("case", REQUESTS)
+def test_answers_are_the_cores_to_the_byte(receive, case):
+    """Status, body and the core's headers, and what is recorded, are those of the core's own WSGI application."""
+    path, body, changes = REQUESTS[case]
+    hosts = [FakeHost(max_body_bytes=1000), receive(FakeHost(max_body_bytes=1000))]
+    cores = wsgi_application(Webhooks(hosts[0], pause=lambda _seconds: None), prefix="/pay/")
+    expected = call(cores, environ_of(path, body, **HOST, **changes))
+    actual = call(WSGIHandler(), environ_of(path, body, **HOST, **changes))
+    assert expected[0].split()[0] == actual[0].split()[0]
+    assert expected[2] == actual[2]
+    assert set(expected[1]) <= set(actual[1])
+    assert kept(hosts[0]) == kept(hosts[1])
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_every_path_is_served_and_has_a_name(receive, route):
+    """Each route of the core is recorded under its type, with and without a token."""
+    host = receive(FakeHost())
+    path = reverse("mpesa_django:" + route.path.rstrip("/").replace("/", "_"))
+    assert f"/pay/{route.path}" == path
+    assert [200, 200] == [post(path).status_code, post(path + "0123456789abcdef/").status_code]
+    rows = host.repository.rows.values()
+    assert [(route.callback_type, None), (route.callback_type, "0123456789abcdef")] == [
+        (row.callback_type, row.token) for row in rows
+    ]
+
+
+def test_the_view_is_outside_of_every_transaction_and_login():
+    """ATOMIC_REQUESTS of any database, CSRF and a login that middleware requires do not touch it."""
+    assert set(connections) == callback._non_atomic_requests
+    assert {"default", "other"} <= set(connections)
+    assert callback.csrf_exempt is True
+    assert callback.login_required is False
+
+
+def test_inline_work_runs_when_the_response_is_closed(receive):
+    """Nothing runs before the body was handed over, and it runs once however often the response is closed."""
+    host = receive(FakeHost())
+    done = []
+    host.after = lambda: done.append("worked")
+    environ = environ_of("/pay/stk/callback/", JSON, **HOST)
+    response = WSGIHandler()(environ, lambda *_given: None)
+    assert b"".join(response)
+    assert [] == done
+    response.close()
+    response.close()
+    assert ["worked"] == done
+
+
+def test_asgi_gives_the_same(receive):
+    """Under ASGI a callback is recorded with its body, peer and token, and answered alike; chunks are no matter."""
+    host = receive(FakeHost())
+
+    async def go():
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/pay/stk/callback/0123456789abcdef/",
+            "query_string": b"",
+            "headers": [(b"host", b"testserver"), (b"content-type", b"application/json")],
+            "client": (SAFARICOM, 4000),
+        }
+        server = ApplicationCommunicator(ASGIHandler(), scope)
+        await server.send_input({"type": "http.request", "body": JSON[:10], "more_body": True})
+        await server.send_input({"type": "http.request", "body": JSON[10:]})
+        start = await server.receive_output(5)
+        body = await server.receive_output(5)
+        await server.wait(5)
+        return start["status"], body["body"]
+
+    status, body = asyncio.run(go())
+    assert (200, b'{"ResultCode":0,"ResultDesc":"Accepted"}') == (status, body.replace(b" ", b""))
+    assert (JSON, "0123456789abcdef", SAFARICOM) == (
+        host.repository.only.raw_bytes,
+        host.repository.only.token,
+        host.repository.only.source_ip,
+    )
+
+
+def test_a_body_that_is_too_large_is_not_read(receive):
+    """What is announced beyond the limit is refused without one read of the stream."""
+
+    class Unread(io.BytesIO):
+        def read(self, *_):
+            raise AssertionError("read")
+
+    receive(FakeHost(Store(), max_body_bytes=1000))
+    environ = environ_of("/pay/stk/callback/", b"", **HOST, CONTENT_LENGTH="5000", **{"wsgi.input": Unread()})
+    assert "413" == call(WSGIHandler(), environ)[0].split()[0]
+
+
+def test_ids_are_the_hosts(receive):
+    """The id that a callback is handed on under is the one that it was recorded under."""
+    host = receive(FakeHost())
+    post("/pay/stk/callback/", JSON)
+    assert [UUID(int=1)] == host.submitted == list(host.repository.rows)
