@@ -87,6 +87,7 @@ def read(mapping: object) -> Configuration:
     values = {_CORE[name]: value for name, value in mapping.items() if name in _CORE}
     if isinstance(values.get("accounts"), Mapping):
         values["accounts"] = dict(_accounts(values["accounts"], problems))
+    core: Settings | None = None
     try:
         core = Settings.load(values, show=str.upper)
     except ConfigurationError as error:
@@ -99,7 +100,7 @@ def read(mapping: object) -> Configuration:
     ]
     own["runner"] = _runner(mapping, problems)
     own["resolve_c2b"] = _loaded("RESOLVE_C2B", mapping.get("RESOLVE_C2B"), "a function of the callback", problems)
-    if problems:
+    if problems or core is None:
         raise ConfigurationError(problems)
     return Configuration(core=core, **own)
 

@@ -66,6 +66,15 @@ def test_every_job_in_a_thread_drops_old_connections(monkeypatch):
     assert threading.current_thread().name not in seen
 
 
+def test_a_validation_drops_old_connections(monkeypatch):
+    """The receivers of a validation run in a thread of the webhooks' own, before and after which it is done too."""
+    seen = []
+    monkeypatch.setattr(runners, "close_old_connections", lambda: seen.append(1))
+    with made(monkeypatch, RUNNER="inline") as gateway:
+        assert gateway.validate_c2b({"TransID": "U1"}) is None
+        assert 2 == len(seen)
+
+
 def test_a_command_works_in_its_own_thread(monkeypatch):
     """A command's gateway has the inline runner, whatever the settings say."""
     monkeypatch.setattr(front_module, "_repository", lambda _models: MemoryRepository())
