@@ -16,8 +16,8 @@ class MpesaConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks, and see to it that an overridden ``MPESA`` is read again."""
-        from mpesa_django import checks  # noqa: PLC0415 - Django's rule: nothing of the app before it is ready
+        from mpesa_django.checks import register  # noqa: PLC0415 - Django's rule: nothing of the app before it is ready
         from mpesa_django.front import front  # noqa: PLC0415 - as above
 
-        checks.register()
+        register()
         setting_changed.connect(front.on_setting_changed, dispatch_uid="mpesa_django.front")
