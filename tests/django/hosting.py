@@ -29,7 +29,7 @@ if not settings.configured:
             "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "ATOMIC_REQUESTS": True},
             "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "ATOMIC_REQUESTS": True},
         },
-        INSTALLED_APPS=["mpesa_django", "tests.django.tillshop"],
+        INSTALLED_APPS=["mpesa_django", "mpesa_django.default_models", "tests.django.tillshop"],
         MIDDLEWARE=["django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware"],
         ROOT_URLCONF="tests.django.tillshop.urls",
         USE_TZ=True,
@@ -41,7 +41,10 @@ if not settings.configured:
 from mpesa_django import front as front_module  # noqa: E402
 from tests.django.tillshop.models import Callback, Transaction  # noqa: E402
 
-__all__ = ["MPESA", "SAFARICOM", "Callback", "Transaction", "post", "taking_money"]
+__all__ = ["MPESA", "ON_TABLES", "SAFARICOM", "Callback", "Transaction", "post", "taking_money"]
+
+ON_TABLES = object()
+"""The repository that the settings make, on the models that they name."""
 
 
 def post(path: str, body: bytes = b"{}", **extra: Any) -> Any:
@@ -54,16 +57,17 @@ def post(path: str, body: bytes = b"{}", **extra: Any) -> Any:
 def taking_money(monkeypatch: Any, repository: Any = None, **mpesa: Any) -> Any:
     """The project with a local Daraja behind ``mpesa``, whose callbacks go through Django's handler; yields both."""
     repository = MemoryRepository() if repository is None else repository
+    if repository is not ON_TABLES:
+        monkeypatch.setattr(front_module, "_repository", lambda _models: repository)
 
     def deliver(url: str, body: bytes) -> HttpResponse:
         answer = post(urlsplit(url).path, body)
         return HttpResponse(status=answer.status_code, headers=dict(answer.headers), body=answer.content)
 
     daraja = LocalDaraja(post=deliver)
-    monkeypatch.setattr(front_module, "_repository", lambda _models: repository)
     given = {name.upper(): value for name, value in daraja.settings().items()}
     with override_settings(MPESA={**MPESA, **given, "CALLBACK_BASE_URL": "https://shop.example/pay/", **mpesa}):
         gateway = front_module.front.gateway
         monkeypatch.setattr(gateway, "client", client := DarajaClient.over(daraja.handle, gateway.settings))
         monkeypatch.setattr(gateway._driver, "_client", client)
-        yield daraja, repository
+        yield daraja, gateway.repository

@@ -1,21 +1,24 @@
-"""What stands for a host's models; rows are kept in memory, so that no table is needed."""
+"""A host's models with fields that are required; rows are kept in memory, so that no table is needed."""
 
 from django.db import models
 
-
-class Base(models.Model):
-    status = models.CharField(max_length=10)
-
-    class Meta:
-        abstract = True
+from mpesa_django.models import AbstractMpesaCallbackLog, AbstractMpesaTransaction
 
 
-class Transaction(Base):  # noqa: DJ008 - no row of it is shown
+class Transaction(AbstractMpesaTransaction):
     order = models.IntegerField()
-    note = models.CharField(max_length=10)
+    gift = models.CharField(max_length=10)
     made = models.DateTimeField(auto_now_add=True)
     shop = models.IntegerField(null=True)
 
+    class Meta(AbstractMpesaTransaction.Meta):
+        pass
 
-class Callback(Base):  # noqa: DJ008 - likewise
+
+class Callback(AbstractMpesaCallbackLog):
+    class Meta(AbstractMpesaCallbackLog.Meta):
+        pass
+
+
+class Stranger(models.Model):  # noqa: DJ008 - no row of it is shown
     pass
