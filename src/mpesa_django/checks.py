@@ -8,7 +8,8 @@ E002     TRANSACTION_MODEL or CALLBACK_LOG_MODEL is not set
 E003     a model is not installed
 E004     a model does not subclass this package's abstract one
 E005     a field of your own would keep a C2B payment from being recorded, and there is no RESOLVE_C2B
-E006     a model does not inherit the abstract one's Meta (told by the model itself)
+E006     a model does not inherit the abstract one's Meta (told by the model)
+E007     USE_TZ is off (told by the model)
 W001     anybody may post callbacks, and DEBUG is off
 W002     the callback URLs or their secret are not set up (with ``--deploy``)
 W003     SQLite begins its transactions too late for two writers

@@ -113,9 +113,6 @@ def test_doctor_looks_at_the_settings(project, monkeypatch):
 def test_register_urls(project, monkeypatch):
     """The C2B URLs of the settings are registered with Daraja; what it refuses is an error."""
     daraja, _ = project
-    from mpesa_django.management.commands import mpesa_register_urls
-
-    monkeypatch.setattr(mpesa_register_urls, "command_gateway", front_module.command_gateway)
     assert "Registered the URLs of the account default." in run("mpesa_register_urls")
     (asked,) = [request for request in daraja.requests if "ConfirmationURL" in request.fields]
     assert "https://shop.example/pay/c2b/confirm/" == asked.fields["ConfirmationURL"]

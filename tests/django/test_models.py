@@ -76,8 +76,13 @@ def project(tmp_path):
             SECRET_KEY = "x"
             USE_TZ = True
             DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-            DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": "project.sqlite3"}}}}
+            OPTIONS = {{"transaction_mode": "IMMEDIATE"}}
+            DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": "project.sqlite3", "OPTIONS": OPTIONS}}}}
             INSTALLED_APPS = {installed!r}
+            MPESA = {{
+                "TRANSACTION_MODEL": "{apps[-1].rpartition(".")[2]}.MpesaTransaction",
+                "CALLBACK_LOG_MODEL": "{apps[-1].rpartition(".")[2]}.MpesaCallbackLog",
+            }}
             """)
         )
         return tmp_path
@@ -102,6 +107,7 @@ def test_a_host_makes_its_migrations(project, label):
     manage(folder, "makemigrations")
     manage(folder, "migrate")
     assert "No changes detected" in manage(folder, "makemigrations", "--check")
+    assert "no issues" in manage(folder, "check", "--fail-level", "WARNING")
     assert ["0001_initial.py", "__init__.py"] == sorted(
         each.name for each in (folder / label / "migrations").glob("*.py")
     )
