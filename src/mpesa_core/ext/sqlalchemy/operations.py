@@ -27,14 +27,10 @@ __all__ = ["Database", "prepare_sqlite"]
 
 _T = TypeVar("_T")
 
-_BUSY_STATES: Final = ("40001", "40P01", "55P03")
-"""PostgreSQL: serialization failure, deadlock, lock not available."""
-_BUSY_NUMBERS: Final = (1020, 1205, 1213, 3572)
-"""MySQL: changed since it was read, lock wait timeout, deadlock, lock not available."""
-_BUSY_CODES: Final = (5, 6)
-"""SQLite: busy, locked."""
-_UNDONE: Final = ("40001", "40P01", 1020, 1213)
-"""Of them, where the database chose at once whom to undo; a wait that was in vain is not repeated."""
+_UNDONE: Final = frozenset({"40001", "40P01", 1020, 1213})
+"""The database chose at once whom to undo: serialization failures and deadlocks of PostgreSQL and MySQL."""
+_BUSY: Final = _UNDONE | {"55P03", 1205, 3572, "sqlite 5", "sqlite 6"}
+"""Those, and waits for a lock that were in vain, which are not repeated here."""
 _ATTEMPTS: Final = 5
 
 
@@ -85,12 +81,13 @@ class Database:
                         with self._session() as session, session.begin():
                             _take_sqlite_lock(session)
                             return work(session)
-                    except IntegrityError:
-                        self.read(refused)
-                        if last:
-                            raise
+                    except IntegrityError as error:
+                        refusal = error
+                    self.read(refused)  # out of the except clause: what it raises does not carry the row along
+                    if last:
+                        raise refusal
             except StorageBusy as error:
-                if last or _reason(error.__cause__) not in _UNDONE:
+                if last or not _reasons(error.__cause__) & _UNDONE:
                     raise
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
 
@@ -112,27 +109,20 @@ def _translated() -> Iterator[None]:
     except StatementError as error:
         if isinstance(error.orig, MpesaError):  # a column's type has refused the value
             raise error.orig from None
-        if _is_busy(error):
-            raise StorageBusy(f"The database: {error.orig}. Nothing was changed; repeat it.") from error
-        raise StorageUnavailable(f"The database: {error.orig}. {_remedy(error)}") from error
+        error.hide_parameters = True  # they are phone numbers and tokens, and a traceback is logged
+        said = str(error.orig).partition("\n")[0]  # PostgreSQL shows the row below
+        if _reasons(error) & _BUSY:
+            raise StorageBusy(f"The database: {said}. Nothing was changed; repeat it.") from error
+        raise StorageUnavailable(f"The database: {said}. {_remedy(error)}") from error
     except SQLAlchemyError as error:
         raise StorageUnavailable(f"The database: {error}. It may have happened all the same: read again.") from error
 
 
-def _reason(error: BaseException | None) -> object:
-    """What the database calls the failure: an SQL state, or MySQL's number."""
+def _reasons(error: BaseException | None) -> set[object]:
+    """What the database calls the failure: an SQL state, MySQL's number (drivers give both), or SQLite's code."""
     cause: Any = getattr(error, "orig", None)
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return state if state is not None else next(iter(getattr(cause, "args", ())), None)
-
-
-def _is_busy(error: StatementError) -> bool:
-    reason = _reason(error)
-    return (
-        reason in _BUSY_STATES
-        or reason in _BUSY_NUMBERS
-        or (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _BUSY_CODES
-    )
+    states = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)}
+    return states | set(getattr(cause, "args", ())[:1]) | {f"sqlite {getattr(cause, 'sqlite_errorcode', 0) & 0xFF}"}
 
 
 def _remedy(error: StatementError) -> str:
@@ -182,7 +172,7 @@ def _use_wal(cursor: Any, patience: float) -> None:
             cursor.execute("PRAGMA journal_mode = WAL")
         except Exception as error:
             # SQLite does not wait for the busy timeout here, where several open a new file together.
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BUSY_CODES or time.monotonic() >= deadline:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (5, 6) or time.monotonic() >= deadline:
                 raise
             time.sleep(0.01)
         else:
