@@ -70,6 +70,29 @@ def test_rows_are_detached_instances_of_the_hosts_class(repository):
     assert 3 == len({id(row) for row in (added, read, changed)})
 
 
+def test_a_row_that_was_added_is_as_it_is_kept(repository):
+    """Nothing in it is the caller's own, which may change."""
+    given = {"a": 1}
+    row = repository.add(transaction_draft(conflicts=given, amount=Decimal(1)))
+    given["b"] = 2
+    assert ({"a": 1}, "1.00") == (row.conflicts, str(row.amount))
+
+
+def test_a_write_queues_for_sqlite_at_its_beginning(repository, engine):
+    """Its transaction has the write lock before its first statement, also where that would only read."""
+    said = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_connection, _cursor, statement, *_):
+        said.append(statement.split()[0])
+
+    row = repository.add(transaction_draft())
+    repository.change(row.id, 1, {})
+    repository.get(row.id)
+    event.remove(engine, "before_cursor_execute", note)
+    assert ["BEGIN", "INSERT", "SELECT", "BEGIN", "UPDATE", "SELECT"] == said
+
+
 @pytest.mark.parametrize(
     ("name", "said"), [("order", "order_id"), ("status", "a column of your own"), ("id", "a column of your own")]
 )
@@ -121,7 +144,8 @@ def test_questions_of_the_hosts_own(each_engine):
 def test_what_is_given_as_engine(engine):
     """A sessionmaker will do; a session that others use, or a class that is not mapped, is refused."""
     sessions = sessionmaker(engine)
-    assert bare(sessions).get(uuid4()) is None
+    for right in (sessions, sessionmaker(binds={Payment: engine, Callback: engine})):
+        assert 1 == bare(right).add(transaction_draft()).version
     for wrong in (scoped_session(sessions), "sqlite://"):
         with pytest.raises(ConfigurationError, match="expected an Engine or a sessionmaker"):
             bare(wrong)
@@ -262,6 +286,7 @@ def test_each_sweep_goes_by_its_index(repository, engine):
             for statement, values in asked
         ]
     assert 7 == len(plans)
+    assert not any("PENDING" in values or "conflict" in values for _, values in asked), "a prepared plan could not tell"
     assert [] == [plan for plan in plans if "USING INDEX ix_shop" not in plan]
 
 

@@ -39,12 +39,13 @@ class Database:
 
     Args:
         bind: an engine, or a sessionmaker.
+        model: whose rows they are for: a sessionmaker may keep several databases apart.
 
     Raises:
         ConfigurationError: it is something else, such as a session that others use as well.
     """
 
-    def __init__(self, bind: object) -> None:
+    def __init__(self, bind: object, model: type[Any]) -> None:
         if not isinstance(bind, (Engine, sessionmaker)):
             problem = (
                 f"engine_or_sessionmaker: got {type(bind).__name__}, expected an Engine or a sessionmaker, because "
@@ -53,9 +54,11 @@ class Database:
             )
             raise ConfigurationError([problem])
         self._sessions: sessionmaker[Any] = sessionmaker(bind) if isinstance(bind, Engine) else bind
+        with _translated(), self._sessions() as session:
+            self._bind = session.get_bind(model)
 
     def _session(self) -> Session:
-        session: Session = self._sessions(expire_on_commit=False, autoflush=False)
+        session: Session = self._sessions(bind=self._bind, expire_on_commit=False, autoflush=False)
         return session
 
     def read(self, work: Callable[[Session], _T]) -> _T:

@@ -17,7 +17,6 @@ from sqlalchemy.orm import sessionmaker
 
 from mpesa_core.errors import DuplicateKey, InvalidField
 from mpesa_core.ext.sqlalchemy.models import CallbackMixin, InvoiceMixin, SubscriptionMixin, TransactionMixin
-from mpesa_core.ext.sqlalchemy.operations import Database
 from mpesa_core.ext.sqlalchemy.table import Table, equals
 from mpesa_core.payments.invoices import InvoiceDraft, InvoiceRecord
 from mpesa_core.payments.records import (
@@ -87,20 +86,18 @@ class SqlAlchemyRepository:
         invoice_model: type[Any] | None = None,
         subscription_model: type[Any] | None = None,
     ) -> None:
-        database = Database(engine_or_sessionmaker)
+        bind = engine_or_sessionmaker
         by_themselves = tuple((key.value,) for key in UNIQUE_KEYS if key is not Key.RECEIPT)
         unique = (*by_themselves, (Key.RECEIPT.value, "short_code"))
-        self._transactions = Table[TransactionRecord](
-            transaction_model, TransactionMixin, TRANSACTION, unique, database
-        )
-        self._callbacks = Table[CallbackRecord](callback_model, CallbackMixin, CALLBACK, (), database)
+        self._transactions = Table[TransactionRecord](transaction_model, TransactionMixin, TRANSACTION, unique, bind)
+        self._callbacks = Table[CallbackRecord](callback_model, CallbackMixin, CALLBACK, (), bind)
         if invoice_model is not None:
             reference = ("external_reference", "short_code")
-            self._invoices = Table[InvoiceRecord](invoice_model, InvoiceMixin, INVOICE, (reference,), database)
+            self._invoices = Table[InvoiceRecord](invoice_model, InvoiceMixin, INVOICE, (reference,), bind)
         if subscription_model is not None:
             unique = (("idempotency_key",), ("callback_token",), ("request_id",))
             self._subscriptions = Table[SubscriptionRecord](
-                subscription_model, SubscriptionMixin, SUBSCRIPTION, unique, database
+                subscription_model, SubscriptionMixin, SUBSCRIPTION, unique, bind
             )
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ class Table(Generic[_R]):
         mixed_in: the mixin that it has to have.
         kinds: of the core's fields.
         unique: what one row alone may have, each as the fields that make it; DuplicateKey names the first one of them.
-        database: where they are.
+        bind: where they are.
 
     Raises:
         ConfigurationError: the class is not mapped, or lacks the mixin.
@@ -46,7 +46,7 @@ class Table(Generic[_R]):
         mixed_in: type,
         kinds: Mapping[str, Kind],
         unique: tuple[tuple[str, ...], ...],
-        database: Database,
+        bind: object,
     ) -> None:
         mapper: Any = inspect(model, raiseerr=False)
         if not getattr(mapper, "is_mapper", False) or not issubclass(model, mixed_in):
@@ -54,7 +54,7 @@ class Table(Generic[_R]):
         self.model: Any = model  # its columns are the mixin's, and those of the host's own
         self._kinds = kinds
         self._unique = unique
-        self._database = database
+        self._database = Database(bind, model)
         self._own = frozenset(mapper.column_attrs.keys()) - frozenset(kinds)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
