@@ -576,6 +576,30 @@ def test_no_connection_is_shared_by_two_requests_at_once(server: Server, make: M
     assert server.connections <= 100
 
 
+def test_a_connection_that_failed_is_not_used_again(
+    server: Server, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a lost answer the next call has an HTTP client of its own, which the call after it shares."""
+    caller = _warm(make, server)
+    used: list[Any] = []  # themselves, not their ids: a number is given again when its owner is gone
+    for kind in (httpx.Client, httpx.AsyncClient):
+        plain = kind.send
+
+        def send(self: Any, *given: Any, plain: Any = plain, **more: Any) -> Any:
+            used.append(self)
+            return plain(self, *given, **more)
+
+        monkeypatch.setattr(kind, "send", send)
+    server.answer = lambda request, connection: None
+    assert isinstance(caller.error(Payout()), OutcomeUnknown)
+    server.answer = lambda request, connection: http(200, ACCEPTED)
+    assert [ACCEPTED] * 2 == [caller.send(Payout()) for _ in range(2)]
+    lost, first, second = used
+    assert lost.is_closed
+    assert lost is not first
+    assert first is second
+
+
 def test_without_a_free_connection_nothing_is_sent(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits longer than the read timeout for a connection gets NotSent: no byte has left."""
     monkeypatch.setattr("mpesa_core.client._MOST_CONNECTIONS", 0)

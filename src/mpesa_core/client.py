@@ -287,14 +287,19 @@ class _Stock(Generic[C, P]):
                 self.made.add(client)
             return client, lapsed
 
-    def give_back(self, client: C) -> bool:
-        """Keep the client for the next request; False after :meth:`end`: then it is to be closed."""
+    def give_back(self, client: C, *, usable: bool) -> bool:
+        """Keep the client for the next request; False where it is to be closed: not usable, or after :meth:`end`.
+
+        Not usable is one whose request failed or was cancelled: httpcore may count its only connection as taken for
+        good, and then every later request would wait for it in vain.
+        """
         with self._lock:
-            if self._ended:
-                self.made.discard(client)
-            else:
+            kept = usable and not self._ended
+            if kept:
                 self._idle.append((time.monotonic(), client))
-            return not self._ended
+            else:
+                self.made.discard(client)
+            return kept
 
     def end(self) -> list[C]:
         """Give out no more; the idle clients, to be closed."""
@@ -466,12 +471,14 @@ class DarajaClient(_Client):
             raise self._crowded()
         try:
             client, lapsed = own.take()
+            usable = False
             try:
                 for each in lapsed:
                     each.close()
                 yield client
+                usable = True
             finally:
-                if not own.give_back(client):
+                if not own.give_back(client, usable=usable):
                     client.close()
         finally:
             own.places.release()
@@ -627,12 +634,14 @@ class AsyncDarajaClient(_Client):
             raise self._crowded() from None
         try:
             client, lapsed = own.take()
+            usable = False
             try:
                 for each in lapsed:
                     await each.aclose()
                 yield client
+                usable = True
             finally:
-                if not own.give_back(client):
+                if not own.give_back(client, usable=usable):
                     await client.aclose()
         finally:
             own.places.release()
