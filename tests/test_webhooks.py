@@ -735,7 +735,7 @@ def test_receivers_that_hang_leave_room_for_the_deadline_only():
     from mpesa_core.webhooks.validation import Validator
 
     release = threading.Event()
-    validator = Validator(lambda _payload: release.wait(10), deadline=0.05, default="reject", threads=2)
+    validator = Validator(lambda _payload: release.wait(60), deadline=0.05, default="reject", threads=2)
     before = threading.active_count()
 
     started = time.monotonic()
@@ -745,7 +745,7 @@ def test_receivers_that_hang_leave_room_for_the_deadline_only():
     try:
         assert ["C2B00016"] * 5 == answers
         assert threading.active_count() - before <= 2
-        assert taken < 3
+        assert taken < 30
     finally:
         release.set()
 

@@ -278,12 +278,12 @@ def test_a_callback_over_a_real_connection():
     worked = threading.Event()
     host.after = worked.set
     with served(host) as port:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("POST", f"/pay/stk/callback/{TOKEN}/?x=1", BODY, {"Content-Type": "application/json"})
         response = connection.getresponse()
         assert (200, 0) == (response.status, json.loads(response.read())["ResultCode"])
         connection.close()
-        assert worked.wait(5)
+        assert worked.wait(60)
     assert (BODY, TOKEN, "127.0.0.1") == (
         host.repository.only.raw_bytes,
         host.repository.only.token,
@@ -293,7 +293,7 @@ def test_a_callback_over_a_real_connection():
 
 def raw_answer(port, request):
     """The status line that a server answers bytes with, while the connection stays open for more."""
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         return connection.makefile("rb").readline().split(b" ", 1)[1].strip().decode()
 

@@ -331,7 +331,9 @@ class DarajaClient(_Client):
 
         Args:
             settings: host, credentials, timeouts and retries. Secrets are read from it at each use.
-            http: an httpx client to use instead of our own; it stays yours to close. The settings' timeouts apply.
+            http: an httpx client to use instead of our own; it stays yours to close. The settings' timeouts apply. Give
+                each thread one of its own: a pool that threads share may close a connection under a request, whose
+                outcome is then unknown.
             tokens: where access tokens are kept; by default in this client. Give processes a store that they share.
             clock: the present, aware.
             sleep: waits that many seconds.
@@ -511,7 +513,8 @@ class AsyncDarajaClient(_Client):
         Args:
             settings: host, credentials, timeouts and retries. Secrets are read from it at each use, in the event loop.
             http: an httpx client to use instead of our own (one for each event loop); it stays yours to close, and does
-                not survive its event loop. The settings' timeouts apply.
+                not survive its event loop. The settings' timeouts apply. A pool that tasks share may close a connection
+                under a request, whose outcome is then unknown.
             tokens: where access tokens are kept; by default in this client. Give processes a store that they share.
             clock: the present, aware.
             sleep: waits that many seconds.

@@ -199,7 +199,7 @@ def test_a_receiver_that_hangs(tmp_path):
         post(0)
         assert bus.entered.wait(10)
         waits = sorted(post(1) for _ in range(50))
-        assert 2 > waits[-2], "an acknowledgement waited for a receiver"
+        assert 5 > waits[-2], "an acknowledgement waited for a receiver"
         hanging = rival.get(bus.delivered[0])
         assert (Status.SUCCESS, True) == (hanging.status, hanging.idempotency_locked)
         # The duplicates above are worked on meanwhile, and write for moments; the receiver hangs for much longer.

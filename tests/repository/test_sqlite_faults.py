@@ -234,7 +234,7 @@ def test_a_lock_that_outlasts_the_timeout(path, repository, work):
     for _ in range(2):
         with pytest.raises(StorageBusy, match="repeat it"):
             work(impatient, row)
-    assert 0.05 <= time.monotonic() - before < 5
+    assert 0.05 <= time.monotonic() - before < 25
     assert row == impatient.get(row.id)
     assert 1 == len(impatient.candidates("600000", row.amount, None))
     holder.execute("ROLLBACK")

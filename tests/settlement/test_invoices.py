@@ -718,7 +718,7 @@ def test_the_asynchronous_gateway(repository):
 
 def test_a_slow_receiver_keeps_the_lease(repository):
     """While a receiver of an invoice's signal runs, its lease is renewed, so that no sweep announces it again."""
-    desk = Desk(repository, announce_lease=0.3)
+    desk = Desk(repository, announce_lease=1.5)
     desk.daraja.answers = dict.fromkeys(CALLS, BillManagerAnswer(rescode="200"))
     desk.clock = desk.gateway.clock = lambda: datetime.now(UTC)
     gateway = Gateway(desk.settings, repository, client=desk.daraja, bus=desk, runner="inline", clock=desk.clock)
@@ -726,7 +726,7 @@ def test_a_slow_receiver_keeps_the_lease(repository):
 
     def slow(**arguments):
         desk.receivers.clear()
-        until = time.monotonic() + 1.2
+        until = time.monotonic() + 2.2
         while time.monotonic() < until:
             swept.append(gateway.recover().dues)
             time.sleep(0.02)
