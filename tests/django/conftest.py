@@ -5,48 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-import pytest
+from tests.django.databases import *  # noqa: F403 - fixtures for every test
 
 if importlib.util.find_spec("django"):  # models can be imported once Django is configured, which this does
     importlib.import_module("tests.django.stores")
-
-
-@pytest.fixture(scope="module")
-def django_sqlite(tmp_path_factory):
-    """The alias of an SQLite file with tables for the tests' models."""
-    from tests.django.stores import made_database
-
-    options = {
-        "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF",
-        "timeout": 30,
-    }
-    path = tmp_path_factory.mktemp("django") / "store.sqlite3"
-    with made_database("store_sqlite", ENGINE="django.db.backends.sqlite3", NAME=str(path), OPTIONS=options) as alias:
-        yield alias
-
-
-@pytest.fixture(scope="module")
-def django_postgres(postgres):
-    """Likewise, a PostgreSQL database."""
-    from tests.django.stores import made_database
-
-    name = postgres.new_database()
-    server = {"HOST": "127.0.0.1", "PORT": postgres.port, "USER": "mpesa"}
-    with made_database("store_postgres", ENGINE="django.db.backends.postgresql", NAME=name, **server) as alias:
-        yield alias
-    postgres.drop_database(name)
-
-
-@pytest.fixture(scope="module")
-def django_mariadb(mariadb):
-    """Likewise, a MariaDB database, by a driver in Python that passes for MySQLdb."""
-    pymysql = pytest.importorskip("pymysql", reason="pymysql is not installed: pip install 'mpesa-core[dev]'")
-    pymysql.install_as_MySQLdb()
-    from tests.django.stores import made_database
-
-    name = mariadb.new_database()
-    server = {"HOST": "127.0.0.1", "PORT": mariadb.port, "USER": "mpesa", "OPTIONS": {"charset": "utf8mb4"}}
-    with made_database("store_mariadb", ENGINE="django.db.backends.mysql", NAME=name, **server) as alias:
-        yield alias
-    mariadb.drop_database(name)

@@ -57,11 +57,15 @@ class Callback(AbstractMpesaCallbackLog):
 
 
 class Invoice(AbstractMpesaInvoice):
+    pupil = models.IntegerField(null=True)
+
     class Meta(AbstractMpesaInvoice.Meta):
         app_label = "store"
 
 
 class Subscription(AbstractMpesaSubscription):
+    member = models.IntegerField(null=True)
+
     class Meta(AbstractMpesaSubscription.Meta):
         app_label = "store"
 

@@ -6,10 +6,7 @@ import pytest
 
 pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 
-from django.db import connections
-
 from tests.django.stores import Order, Transaction, empty_repository
-from tests.end_to_end import town as town_module
 from tests.end_to_end.town import Town
 
 
@@ -20,17 +17,8 @@ def alias(request):
 
 
 @pytest.fixture
-def town(alias, monkeypatch):
-    """A shop whose server closes a thread's connections with it, as Django's does."""
-    serve = town_module._Server.process_request_thread
-
-    def serve_and_close(server, *request):
-        try:
-            serve(server, *request)
-        finally:
-            connections.close_all()
-
-    monkeypatch.setattr(town_module._Server, "process_request_thread", serve_and_close)
+def town(alias, server_closing_connections):
+    """A shop on it."""
     with Town(empty_repository(alias)) as town:
         yield town
 

@@ -65,8 +65,14 @@ def test_agreed_and_charged(town, way):
     assert sorted((row.id, receipt) for receipt in receipts) == sorted(charges(town))
     assert {"subscription_created": 1, "payment_confirmed": 3, "subscription_charged": 3} == town.counts
     assert [row.id] * 3 == [town.repository.find(Key.RECEIPT, ("174379", each)).parent_id for each in receipts]
-    assert {"member": 7} == dict(town.gateway.subscription(row).host)
+    assert 7 == town.own(town.gateway.subscription(row), "member")
     assert not town.gateway.recover()
+
+
+@pytest.mark.parametrize("repository", ["django_postgres", "alchemy_postgres"], indirect=True)
+def test_a_subscription_on_a_server(town):
+    """The same on PostgreSQL, where posts that race are at work at the same moment."""
+    test_agreed_and_charged(town, "raced")
 
 
 def test_the_debit_before_the_answer(town):

@@ -152,6 +152,11 @@ class Town:
             self.skip(seconds=1)
         raise AssertionError("callbacks are still open")
 
+    @staticmethod
+    def own(row, name):
+        """A field of the host's own, wherever the repository keeps it."""
+        return row.host[name] if hasattr(row, "host") else getattr(row, name)
+
     def fired(self, name):
         return [arguments for each, arguments in self.heard if each == name]
 

@@ -32,10 +32,12 @@ class Callback(CallbackMixin, Base):
 
 class Bill(InvoiceMixin, Base):
     __tablename__ = "shop_bills"
+    pupil: Mapped[int | None]
 
 
 class Plan(SubscriptionMixin, Base):
     __tablename__ = "shop_plans"
+    member: Mapped[int | None]
 
 
 @contextmanager
