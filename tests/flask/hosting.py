@@ -22,9 +22,11 @@ SETTINGS = {
 }
 
 
-def make_app(name="shop", settings=SETTINGS, extension=None, **options):
+def make_app(name="shop", settings=SETTINGS, extension=None, before=None, **options):
     """An app with the extension; by default with a store in memory and the inline runner."""
     app = Flask(name)
+    if before is not None:
+        before(app)
     app.config["MPESA"] = dict(settings)
     if extension is None:
         extension = Mpesa(**{"repository": MemoryRepository(), "runner": "inline", **options})

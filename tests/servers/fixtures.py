@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.servers.browser import chromium, opened_page
 from tests.servers.mariadb import MariaDB, mariadb_is_installed
 from tests.servers.postgresql import Postgres, postgres_binaries
 
-__all__ = ["mariadb", "mariadb_database", "postgres", "postgres_database"]
+__all__ = ["browser_page", "mariadb", "mariadb_database", "postgres", "postgres_database"]
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +50,14 @@ def mariadb_database(mariadb: MariaDB) -> Iterator[str]:
     name = mariadb.new_database()
     yield name
     mariadb.drop_database(name)
+
+
+@pytest.fixture
+def browser_page() -> Iterator[Any]:
+    """A page in a real browser; see :func:`~tests.servers.browser.opened_page`."""
+    pytest.importorskip("playwright", reason="Playwright is not installed: pip install 'mpesa-core[dev]'")
+    executable = chromium()
+    if executable is None:
+        pytest.skip("Chromium is not installed: the system's package chromium")
+    with opened_page(executable) as page:
+        yield page

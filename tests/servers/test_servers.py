@@ -16,3 +16,10 @@ def test_mariadb_has_databases_of_its_own(mariadb, mariadb_database):
     """A database can be written to."""
     mariadb.sql(f"CREATE TABLE {mariadb_database}.kept (n int)")
     mariadb.sql(f"INSERT INTO {mariadb_database}.kept VALUES (1)")
+
+
+def test_the_browser_shows_a_page(browser_page):
+    """It renders, and runs the page's script."""
+    browser_page.set_content("<h1>closed</h1><button onclick=\"document.querySelector('h1').textContent = 'open'\">Go")
+    browser_page.get_by_role("button", name="Go").click()
+    assert "open" == browser_page.get_by_role("heading").text_content()
