@@ -12,9 +12,7 @@ The same value is stored alike on PostgreSQL, SQLite, MySQL and MariaDB:
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -27,6 +25,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mpesa_core.errors import InvalidField
 from mpesa_core.repository.columns import json_text, json_value
+from mpesa_core.repository.texts import KEY_WIDTH, holdable, key_text
 
 __all__ = [
     "AmountField",
@@ -56,12 +55,6 @@ else:
     _Text = models.TextField
     _Time = models.DateTimeField
 
-_UNHOLDABLE: Final = re.compile("[\x00\ud800-\udfff]")
-
-
-def _holdable(text: str) -> str:
-    return _UNHOLDABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-
 
 def _exact_collation(connection: BaseDatabaseWrapper) -> str | None:
     """The collation that compares to the letter, blanks at the end included; None where that is the database's own."""
@@ -82,7 +75,7 @@ class ExactTextField(_Text):
     def get_prep_value(self, value: Any) -> Any:
         """The text with what no database can hold replaced."""
         value = super().get_prep_value(value)
-        return _holdable(str(value)) if isinstance(value, str) else value
+        return holdable(str(value)) if isinstance(value, str) else value
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         """The column, with a collation that is exact."""
@@ -92,11 +85,8 @@ class ExactTextField(_Text):
 class KeyField(_Char):
     """Text that rows are found by."""
 
-    WIDTH: Final = 255
-    """Letters: MySQL indexes no more of them as unique."""
-
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "max_length": self.WIDTH})
+        super().__init__(*arguments, **{**options, "max_length": KEY_WIDTH})
 
     def deconstruct(self) -> Any:
         """For migrations, which know no choices: a release of this package that adds one asks for no migration."""
@@ -105,19 +95,12 @@ class KeyField(_Char):
     def get_prep_value(self, value: Any) -> Any:
         """The text; one that is too long, or that no database can hold, as its beginning and its digest."""
         value = super().get_prep_value(value)
-        if not isinstance(value, str):
-            return value
-        text = str(value)
-        kept = _holdable(text)
-        if kept == text and len(text) <= self.WIDTH:
-            return text
-        digest = f"~sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
-        return kept[: self.WIDTH - len(digest)] + digest
+        return key_text(str(value)) if isinstance(value, str) else value
 
     def db_type(self, connection: BaseDatabaseWrapper) -> Any:
         """The column's type."""
         if connection.vendor == "postgresql":  # by this name of varchar Django makes no second index for LIKE
-            return f"character varying({self.WIDTH})"
+            return f"character varying({KEY_WIDTH})"
         return super().db_type(connection)
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
@@ -203,11 +186,11 @@ class _UnholdableError(Exception):
 def _holdable_json(value: Any, depth: int = 0) -> Any:
     """A copy that every database can hold."""
     if isinstance(value, str):
-        return _holdable(str(value))
+        return holdable(str(value))
     if depth > _DEPTH:
         raise _UnholdableError("It is nested too deeply.")
     if isinstance(value, Mapping):
-        return {_holdable(str(name)): _holdable_json(item, depth + 1) for name, item in value.items()}
+        return {holdable(str(name)): _holdable_json(item, depth + 1) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         return [_holdable_json(item, depth + 1) for item in value]
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):

@@ -100,7 +100,13 @@ class Database:
         except Error as error:
             if _is_busy(error):
                 raise StorageBusy(f"The database {alias!r}: {error}. Nothing was changed; repeat it.") from error
-            raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
+            if isinstance(error, (IntegrityError, DataError)):
+                refusal = StorageUnavailable(f"The database {alias!r} refused a row: {_kind(error)}. {_remedy(error)}")
+            else:
+                raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
+        else:
+            return
+        raise refusal  # here, so that the database's error, which quotes the row, is not its context
 
 
 @contextlib.contextmanager
@@ -133,6 +139,16 @@ def _is_deadlock(error: BaseException | None) -> bool:
     cause: Any = error.__cause__ if error is not None else None
     number = error.args[0] if error is not None and error.args else None
     return getattr(cause, "sqlstate", None) in ("40001", "40P01") or number in (1020, 1213)
+
+
+def _kind(error: Error) -> str:
+    """What kind of refusal it was, and of which column or constraint, without the row."""
+    cause: Any = error.__cause__
+    about = getattr(cause, "diag", None)
+    named = [getattr(about, name, None) for name in ("constraint_name", "column_name")]
+    if about is None and getattr(cause, "sqlite_errorname", None):
+        return str(error)  # it names table and column, and no value
+    return " ".join([type(cause or error).__name__, *(f"({name})" for name in named if name)])
 
 
 def _remedy(error: Error) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 import unittest
 from decimal import Decimal
 from uuid import uuid4
@@ -87,6 +88,18 @@ def test_a_host_field_that_the_database_refuses(store):
     with pytest.raises(StorageUnavailable, match="see to the fields of your own"):
         store.add(draft)
     assert store.get(draft.id) is None
+
+
+@pytest.mark.parametrize("alias", ["django_sqlite", "django_postgres", "django_mariadb"])
+def test_a_refused_row_is_not_quoted(request, alias):
+    """A database's error quotes the row; the error that leaves the repository, and its traceback, do not."""
+    store = empty_repository(request.getfixturevalue(alias))
+    draft = transaction_draft(phone_number="254708374149", idempotency_key="CANARYKEY", host={"note": None})
+    with pytest.raises(StorageUnavailable, match=r"refused a row: .*see to the fields of your own") as raised:
+        store.add(draft)
+    shown = "".join(traceback.format_exception(raised.value))
+    assert "254708374149" not in shown
+    assert "CANARYKEY" not in shown
 
 
 # What is written

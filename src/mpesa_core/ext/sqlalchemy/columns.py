@@ -6,11 +6,9 @@ a lone surrogate) becomes U+FFFD, JSON keeps fractions as :class:`~decimal.Decim
 
 from __future__ import annotations
 
-import hashlib
-import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, LargeBinary, Numeric, String, Text
 from sqlalchemy.dialects import mysql
@@ -18,16 +16,9 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from mpesa_core.errors import InvalidField
 from mpesa_core.repository.columns import json_text, json_value
+from mpesa_core.repository.texts import KEY_WIDTH, holdable, key_text
 
 __all__ = ["Amount", "Body", "Code", "ExactText", "Json", "KeyText", "Moment", "Raw"]
-
-_WIDTH: Final = 255
-"""Letters: MySQL indexes no more of them as unique."""
-_UNHOLDABLE: Final = re.compile("[\x00\ud800-\udfff]")
-
-
-def _holdable(text: str) -> str:
-    return _UNHOLDABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _is_mysql(dialect: Dialect) -> bool:
@@ -52,30 +43,23 @@ class ExactText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - alike on all
         """The text with what no database can hold replaced."""
-        return None if value is None else _holdable(str(value))
+        return None if value is None else holdable(str(value))
 
 
 class KeyText(TypeDecorator[str]):
     """Text that rows are found by; a longer one is kept as its beginning and its SHA-256, and found all the same."""
 
-    impl = String(_WIDTH)
+    impl = String(KEY_WIDTH)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """The column's type."""
-        wanted = mysql.VARCHAR(_WIDTH, **_exact(dialect)) if _is_mysql(dialect) else String(_WIDTH)
+        wanted = mysql.VARCHAR(KEY_WIDTH, **_exact(dialect)) if _is_mysql(dialect) else String(KEY_WIDTH)
         return dialect.type_descriptor(wanted)
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - alike on all
         """The text; one that is too long, or that no database can hold, as its beginning and its digest."""
-        if value is None:
-            return None
-        text = str(value)
-        kept = _holdable(text)
-        if kept == text and len(text) <= _WIDTH:
-            return text
-        digest = f"~sha256:{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()}"
-        return kept[: _WIDTH - len(digest)] + digest
+        return None if value is None else key_text(str(value))
 
 
 class Moment(TypeDecorator[datetime]):
