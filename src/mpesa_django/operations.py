@@ -100,13 +100,11 @@ class Database:
         except Error as error:
             if _is_busy(error):
                 raise StorageBusy(f"The database {alias!r}: {error}. Nothing was changed; repeat it.") from error
-            if isinstance(error, (IntegrityError, DataError)):
-                refusal = StorageUnavailable(f"The database {alias!r} refused a row: {_kind(error)}. {_remedy(error)}")
-            else:
-                raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
-        else:
-            return
-        raise refusal  # here, so that the database's error, which quotes the row, is not its context
+            if isinstance(error, (IntegrityError, DataError)):  # it quotes the row
+                raise StorageUnavailable(
+                    f"The database {alias!r} refused a row: {_kind(error)}. {_remedy(error)}"
+                ) from None
+            raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
 
 
 @contextlib.contextmanager
