@@ -51,3 +51,10 @@ def types(session: nox.Session) -> None:
     session.install("-e", ".[dev]", *CONSTRAINTS)
     session.run("mypy")
     session.run("pyright")
+
+
+@nox.session(python=PYTHONS[0])
+def bench(session: nox.Session) -> None:
+    """Speed against a floor on the bare driver: ``nox -s bench -- --quick`` for a glance, or with names of rows."""
+    session.install("-e", ".[dev]", *CONSTRAINTS)
+    session.run("python", "-m", "benchmarks", *session.posargs)
