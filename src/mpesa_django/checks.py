@@ -10,10 +10,12 @@ E004     a model does not subclass this package's abstract one
 E005     a field of your own would keep a C2B payment from being recorded, and there is no RESOLVE_C2B
 E006     a model does not inherit the abstract one's Meta (told by the model)
 E007     USE_TZ is off (told by the model)
+E008     what RUNNER or USE_CELERY chooses is not installed
 W001     anybody may post callbacks, and DEBUG is off
 W002     the callback URLs or their secret are not set up (with ``--deploy``)
 W003     SQLite begins its transactions too late for two writers
 W004     each request connects to the database anew
+W005     Celery is chosen, and no Celery app of the project's was made
 ======== ==============================================================================================================
 """
 
@@ -30,6 +32,7 @@ from django.db import connections, models, router
 from mpesa_core.cli.doctor import Verdict, examine_callback_urls, examine_sources
 from mpesa_core.errors import ConfigurationError
 from mpesa_django.conf import Configuration, configuration
+from mpesa_django.runners import missing_package
 
 __all__ = ["check_callback_urls", "check_project", "register"]
 
@@ -54,7 +57,7 @@ def check_project(**_options: Any) -> list[checks.CheckMessage]:
         found = configuration()
     except ConfigurationError as error:
         return [_error("E001", f"MPESA: {problem}", "Correct it in the settings module.") for problem in error.problems]
-    return [*_models(found), *_sources(found), *_database(found)]
+    return [*_models(found), *_sources(found), *_database(found), *_queue(found)]
 
 
 def check_callback_urls(**_options: Any) -> list[checks.CheckMessage]:
@@ -149,6 +152,18 @@ def _database(found: Configuration) -> Iterator[checks.CheckMessage]:
             f"The database {alias!r} is connected to anew for each request, which costs a callback more than its row.",
             f"Set DATABASES[{alias!r}]['CONN_MAX_AGE'] to 60 or so, or use a pool.",
         )
+
+
+def _queue(found: Configuration) -> Iterator[checks.CheckMessage]:
+    missing = missing_package(found.runner)
+    if missing is not None:
+        yield _error("E008", f"MPESA: the runner {found.runner!r} was chosen, and it cannot work.", f"{missing}.")
+    elif found.runner == "celery":
+        from celery import current_app  # noqa: PLC0415 - the extra may not be installed
+
+        if current_app.main == "default":  # the one that Celery makes where there is none
+            hint = "Make it, and import it in your project's __init__.py, as Celery's First steps with Django say."
+            yield _warning("W005", "MPESA: Celery was chosen, and this process has no Celery app.", hint)
 
 
 def _error(number: str, message: str, hint: str, about: Any = None) -> checks.CheckMessage:

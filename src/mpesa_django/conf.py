@@ -41,7 +41,7 @@ class Configuration:
         callback_log_model: of the callback log.
         invoice_model: of the invoices (Bill Manager), or None: none are kept.
         subscription_model: of the subscriptions (Ratiba), or None: none are kept.
-        runner: who works on callbacks: ``thread``, ``inline``, or a factory that makes a
+        runner: who works on callbacks: ``thread``, ``inline``, ``celery``, or a factory that makes a
             :class:`~mpesa_core.tasks.TaskRunner` of the gateway.
         resolve_c2b: the hook that gives a C2B payment the host's own fields, or None.
     """
@@ -60,10 +60,8 @@ _ACCOUNT = {name.upper(): name for name in ACCOUNT_FIELDS}
 _MODELS = ("TRANSACTION_MODEL", "CALLBACK_LOG_MODEL", "INVOICE_MODEL", "SUBSCRIPTION_MODEL")
 _OWN = (*_MODELS, "RUNNER", "USE_CELERY", "RESOLVE_C2B")
 _MODEL_NAME = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-_CELERY = (
-    "USE_CELERY: got True, and there is no Celery runner in this release; leave it out for RUNNER = 'thread', which "
-    "works on callbacks in the web process, and let `manage.py mpesa_worker` recover and reconcile"
-)
+_RUNNERS = ("thread", "inline", "celery")
+_BY_USE_CELERY = {None: "thread", False: "inline", True: "celery"}
 
 
 def configuration() -> Configuration:
@@ -124,17 +122,17 @@ def _accounts(accounts: Mapping[Any, Any], problems: list[str]) -> Iterator[tupl
 
 def _runner(mapping: Mapping[Any, Any], problems: list[str]) -> Any:
     celery, runner = mapping.get("USE_CELERY"), mapping.get("RUNNER")
-    if celery is True:
-        problems.append(_CELERY)
-    elif celery is not None and celery is not False:
+    if celery not in {None, True, False}:
         problems.append(f"USE_CELERY: got {celery!r}, expected True or False")
-    elif celery is False and runner not in {None, "inline"}:
-        problems.append(f"RUNNER: got {runner!r} while USE_CELERY is False, which means 'inline'; give one of them")
+        celery = None
+    meant = _BY_USE_CELERY[celery]
+    if celery is not None and runner not in {None, meant}:
+        problems.append(f"RUNNER: got {runner!r} while USE_CELERY is {celery}, which means {meant!r}; give one of them")
     if runner is None:
-        return "inline" if celery is False else "thread"
-    if runner in {"thread", "inline"}:
+        return meant
+    if runner in _RUNNERS:
         return runner
-    return _loaded("RUNNER", runner, "'thread', 'inline' or a factory of a TaskRunner", problems)
+    return _loaded("RUNNER", runner, f"{', '.join(map(repr, _RUNNERS))} or a factory of a TaskRunner", problems)
 
 
 def _loaded(name: str, value: Any, expected: str, problems: list[str]) -> Any:

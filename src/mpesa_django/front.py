@@ -23,7 +23,7 @@ from mpesa_core.settlement.reconciliation import Reconciled
 from mpesa_core.settlement.recovery import Recovered
 from mpesa_core.webhooks import Webhooks
 from mpesa_django.conf import Configuration, configuration
-from mpesa_django.runners import fresh_connections, given_runner
+from mpesa_django.runners import CORE_RUNNERS, fresh_connections, given_runner
 from mpesa_django.signals import DjangoBus
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def make_gateway(found: Configuration) -> Gateway:
         found.core,
         _repository(models),
         bus=DjangoBus(**models),
-        runner=found.runner if isinstance(found.runner, str) else "inline",
+        runner=found.runner if isinstance(found.runner, str) and found.runner in CORE_RUNNERS else "inline",
         resolve_c2b=found.resolve_c2b,
     )
-    if not isinstance(found.runner, str):
-        gateway.runner = cast("Any", given_runner(found.runner, gateway))
+    if found.runner not in CORE_RUNNERS:
+        gateway.runner = given_runner(found.runner, gateway)
     return gateway
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from django.db import close_old_connections
 
+from mpesa_core.errors import ConfigurationError
 from mpesa_core.tasks import TaskRunner
 
-__all__ = ["fresh_connections", "given_runner"]
+__all__ = ["CORE_RUNNERS", "fresh_connections", "given_runner", "missing_package"]
 
 
 @contextmanager
@@ -23,15 +25,34 @@ def fresh_connections() -> Iterator[None]:
         close_old_connections()
 
 
-def given_runner(runner: str | Callable[[Any], Any], gateway: Any) -> str | TaskRunner:
-    """The runner that ``MPESA["RUNNER"]`` names: a word that the core knows, or what the factory makes.
+CORE_RUNNERS = ("thread", "inline")
+"""The runners that the core makes by itself."""
+
+_PACKAGES = {"celery": ("celery", "Celery", "pip install 'mpesa-core[celery]'")}
+
+
+def missing_package(runner: object) -> str | None:
+    """What has to be installed for a runner of that name, and how; None where nothing is missing."""
+    module, name, remedy = _PACKAGES.get(str(runner), ("django", "", ""))
+    return None if importlib.util.find_spec(module) else f"{name} is not installed: {remedy}"
+
+
+def given_runner(runner: str | Callable[[Any], Any], gateway: Any) -> TaskRunner:
+    """The runner that ``MPESA["RUNNER"]`` names, where it is none of the core's: it is made of the gateway.
 
     Raises:
+        ConfigurationError: what it needs is not installed.
         TypeError: the factory made something else.
     """
-    if isinstance(runner, str):
-        return runner
-    made = runner(gateway)
+    missing = missing_package(runner)
+    if missing is not None:
+        raise ConfigurationError([f"RUNNER: {runner!r} was chosen, and {missing}"])
+    if runner == "celery":
+        from mpesa_core.ext.celery import CeleryRunner  # noqa: PLC0415 - the extra may not be installed
+        from mpesa_django.tasks import process_callback  # noqa: PLC0415 - likewise
+
+        return CeleryRunner(process_callback)
+    made: Any = runner(gateway) if callable(runner) else runner
     if not all(callable(getattr(made, name, None)) for name in ("submit", "start", "stop")):
         raise TypeError(f"MPESA['RUNNER']: the factory made {type(made).__name__}, expected a TaskRunner")
-    return made  # type: ignore[no-any-return]
+    return cast("TaskRunner", made)

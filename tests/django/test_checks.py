@@ -7,6 +7,7 @@ pytest.importorskip("django")
 from django.core.checks import run_checks
 from django.test import override_settings
 
+from mpesa_django import runners
 from tests.django.hosting import MPESA
 
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
@@ -46,7 +47,7 @@ def test_a_sound_project_is_told_nothing(database):
         ({"SHORT_COD": "1", "MAX_BODY_BYTES": 0}, ["E001", "E001"], "SHORT_CODE"),
         ({"CALLBACK_BASE_URL": "https://shop.example/mpesa/"}, ["E001"], "mpesa"),
         ({"CALLBACK_BASE_URL": "http://shop.example/pay/", "ENVIRONMENT": "production"}, ["E001"], "https"),
-        ({"USE_CELERY": True}, ["E001"], "mpesa_worker"),
+        ({"USE_CELERY": True, "RUNNER": "thread"}, ["E001"], "USE_CELERY is True"),
         ({"TRANSACTION_MODEL": None, "CALLBACK_LOG_MODEL": None}, ["E002", "E002"], "CALLBACK_LOG_MODEL"),
         ({"TRANSACTION_MODEL": "shop.Nothing"}, ["E003"], "shop.Nothing"),
         ({"RESOLVE_C2B": None}, ["E005"], "tillshop.Transaction.order"),
@@ -92,3 +93,21 @@ def test_the_database_of_the_transactions(database, vendor, changes, ids):
     """Deferred transactions on SQLite, and connecting anew for each request elsewhere."""
     database(vendor, **changes)
     assert ids == found(SOUND)[0]
+
+
+def test_celery_without_celery(database, monkeypatch):
+    """Celery that is chosen and not installed is an error, with the command that installs it."""
+    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda _name: None)
+    assert (["E008"], "MPESA: the runner 'celery' was chosen, and it cannot work.") == found(
+        {**SOUND, "RUNNER": None, "USE_CELERY": True}
+    )
+
+
+def test_celery_without_an_app(database, monkeypatch):
+    """A process in which the project's Celery app was never made would publish to a broker that nobody chose."""
+    celery = pytest.importorskip("celery", reason="celery is not installed: pip install 'mpesa-core[celery]'")
+    using = {**SOUND, "RUNNER": None, "USE_CELERY": True}
+    monkeypatch.setattr(celery, "current_app", celery.Celery("default", set_as_current=False))
+    assert ["W005"] == found(using)[0]
+    monkeypatch.setattr(celery, "current_app", celery.Celery("shop", set_as_current=False))
+    assert [] == found(using)[0]

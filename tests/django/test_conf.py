@@ -64,12 +64,14 @@ def test_what_is_no_dict_is_refused(given):
     [
         ({}, "thread"),
         ({"USE_CELERY": False}, "inline"),
+        ({"USE_CELERY": True}, "celery"),
+        ({"USE_CELERY": True, "RUNNER": "celery"}, "celery"),
         ({"RUNNER": "inline"}, "inline"),
         ({"RUNNER": "thread"}, "thread"),
     ],
 )
 def test_the_runner_that_is_chosen(given, runner):
-    """Threads by default; USE_CELERY = False and RUNNER = 'inline' are the same."""
+    """Threads by default; USE_CELERY = False is RUNNER = 'inline', and True is 'celery'."""
     assert runner == conf.read(given).runner
 
 
@@ -78,17 +80,18 @@ def test_a_runner_by_its_dotted_path():
     assert InlineRunner is conf.read({"RUNNER": "mpesa_core.tasks.InlineRunner"}).runner
 
 
-def test_celery_is_refused_with_what_to_do_instead():
-    """USE_CELERY = True names the thread runner and the worker command."""
-    (problem,) = problems_of({"USE_CELERY": True})
-    assert "RUNNER = 'thread'" in problem
-    assert "mpesa_worker" in problem
-
-
-def test_runner_and_use_celery_at_odds():
-    """USE_CELERY = False beside another runner than the inline one is refused."""
-    (problem,) = problems_of({"USE_CELERY": False, "RUNNER": "thread"})
-    assert problem.startswith("RUNNER: got 'thread' while USE_CELERY is False")
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"USE_CELERY": False, "RUNNER": "thread"}, "got 'thread' while USE_CELERY is False, which means 'inline'"),
+        ({"USE_CELERY": True, "RUNNER": "inline"}, "got 'inline' while USE_CELERY is True, which means 'celery'"),
+        ({"USE_CELERY": "yes"}, "got 'yes', expected True or False"),
+    ],
+)
+def test_runner_and_use_celery_at_odds(given, word):
+    """USE_CELERY beside a runner that is another one is refused, and so is what is neither True nor False."""
+    (problem,) = problems_of(given)
+    assert word in problem
 
 
 def test_the_dict_is_read_anew_when_it_is_overridden():

@@ -8,6 +8,7 @@ pytest.importorskip("django")
 
 from django.test import override_settings
 
+from mpesa_core.errors import ConfigurationError
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.tasks import InlineRunner, ThreadRunner
 from mpesa_django import conf, runners
@@ -35,6 +36,23 @@ def test_the_runner_of_the_settings(monkeypatch, given, kind):
     """Threads where nothing is said, inline where it is asked for in either way."""
     with made(monkeypatch, **given) as gateway:
         assert kind is type(gateway.runner)
+
+
+def test_celery_is_the_runner(monkeypatch):
+    """USE_CELERY = True hands callbacks to the task that Celery finds in mpesa_django.tasks."""
+    pytest.importorskip("celery", reason="celery is not installed: pip install 'mpesa-core[celery]'")
+    from mpesa_core.ext.celery import CeleryRunner
+
+    with made(monkeypatch, USE_CELERY=True) as gateway:
+        assert CeleryRunner is type(gateway.runner)
+        assert "mpesa_django.process_callback" == gateway.runner._task.name
+
+
+def test_celery_that_is_not_installed(monkeypatch):
+    """The gateway is not made without it, and the error says how to install it."""
+    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'mpesa-core\[celery\]'"):
+        made(monkeypatch, USE_CELERY=True)
 
 
 def test_a_factory_makes_the_runner_of_the_gateway(monkeypatch):

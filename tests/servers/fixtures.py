@@ -10,8 +10,9 @@ import pytest
 from tests.servers.browser import chromium, opened_page
 from tests.servers.mariadb import MariaDB, mariadb_is_installed
 from tests.servers.postgresql import Postgres, postgres_binaries
+from tests.servers.redis import Redis, redis_binary
 
-__all__ = ["browser_page", "mariadb", "mariadb_database", "postgres", "postgres_database"]
+__all__ = ["browser_page", "mariadb", "mariadb_database", "postgres", "postgres_database", "redis_broker"]
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +62,15 @@ def browser_page() -> Iterator[Any]:
         pytest.skip("Chromium is not installed: the system's package chromium")
     with opened_page(executable) as page:
         yield page
+
+
+@pytest.fixture
+def redis_broker() -> Iterator[Redis]:
+    """An empty Redis server, which the test may kill."""
+    pytest.importorskip("redis", reason="redis is not installed: pip install 'mpesa-core[dev]'")
+    binary = redis_binary()
+    if binary is None:
+        pytest.skip("Redis is not installed: the system's package redis-server")
+    server = Redis(binary)
+    yield server
+    server.remove()

@@ -73,6 +73,13 @@ class Postgres:
         with psycopg.connect(host="127.0.0.1", port=self.port, user=USER, dbname=database, autocommit=True) as c:
             c.execute(statement)
 
+    def rows(self, query: str, database: str) -> list[tuple[object, ...]]:
+        """The rows of one query."""
+        import psycopg
+
+        with psycopg.connect(host="127.0.0.1", port=self.port, user=USER, dbname=database, autocommit=True) as c:
+            return c.execute(query).fetchall()
+
     def new_database(self) -> str:
         """Make an empty database; its name."""
         name = f"db_{uuid.uuid4().hex[:12]}"

@@ -23,3 +23,12 @@ def test_the_browser_shows_a_page(browser_page):
     browser_page.set_content("<h1>closed</h1><button onclick=\"document.querySelector('h1').textContent = 'open'\">Go")
     browser_page.get_by_role("button", name="Go").click()
     assert "open" == browser_page.get_by_role("heading").text_content()
+
+
+def test_a_killed_redis_loses_everything(redis_broker):
+    """Nothing survives a kill, so a queue in it is lost."""
+    assert redis_broker.command("SET", "kept", "1").startswith(b"+OK")
+    redis_broker.kill()
+    assert b"" == redis_broker.command("PING")
+    redis_broker.start()
+    assert b"$-1" == redis_broker.command("GET", "kept").strip()
