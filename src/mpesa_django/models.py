@@ -131,9 +131,10 @@ class AbstractMpesaTransaction(_Row):
     reserved = JsonField(default=dict, blank=True)
 
     class Meta(_Row.Meta):
-        """Unique keys and indexes: inherit it."""
+        """Unique keys, indexes, and the permission to reverse: inherit it."""
 
         abstract = True
+        default_permissions: ClassVar[Any] = ("add", "change", "delete", "view", "reverse")
         unique_together: ClassVar[Any] = [("short_code", "mpesa_receipt_number")]
         indexes: ClassVar[Any] = [
             models.Index(fields=["originator_conversation_id", "initiated_at"]),

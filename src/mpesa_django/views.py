@@ -19,7 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 from mpesa_core.webhooks.wsgi import receive_environ
 from mpesa_django.front import front
 
-__all__ = ["callback"]
+__all__ = ["callback", "outside_transactions"]
 
 
 class _Answer(HttpResponse):
@@ -46,7 +46,8 @@ def _environ(request: HttpRequest) -> dict[str, Any]:
     return environ
 
 
-def _outside_transactions(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def outside_transactions(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """The view, exempt from ``ATOMIC_REQUESTS`` of every database."""
     for alias in connections:
         view = non_atomic_requests(using=alias)(view)
     return view
@@ -54,7 +55,7 @@ def _outside_transactions(view: Callable[..., HttpResponse]) -> Callable[..., Ht
 
 @csrf_exempt
 @login_not_required
-@_outside_transactions
+@outside_transactions
 def callback(request: HttpRequest, path: str, token: str = "") -> HttpResponse:
     """Receive one callback.
 

@@ -8,13 +8,18 @@ from mpesa_core.payments.machine import OPEN
 from mpesa_core.payments.records import TransactionRecord, TransactionType
 from mpesa_core.settings import Settings
 
-__all__ = ["backoff", "deadline", "next_check"]
+__all__ = ["backoff", "deadline", "next_check", "patience"]
 
 
 def deadline(row: TransactionRecord, settings: Settings) -> datetime:
     """After this an open transaction is TIMEOUT."""
-    stk = row.transaction_type == TransactionType.STK_PUSH
-    return row.initiated_at + timedelta(seconds=settings.stk_deadline if stk else settings.payout_deadline)
+    return row.initiated_at + patience(row.transaction_type, settings)
+
+
+def patience(transaction_type: str, settings: Settings) -> timedelta:
+    """How long a transaction of a type may stay open."""
+    stk = transaction_type == TransactionType.STK_PUSH
+    return timedelta(seconds=settings.stk_deadline if stk else settings.payout_deadline)
 
 
 def next_check(

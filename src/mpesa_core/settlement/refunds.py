@@ -17,7 +17,8 @@ from mpesa_core.daraja.operation import AnyOperation
 from mpesa_core.daraja.reversal import Reversal
 from mpesa_core.errors import InvalidField, RefundExceedsPayment, TransactionNotFound
 from mpesa_core.payments.machine import is_known
-from mpesa_core.payments.records import PAYMENTS, Key, Status, TransactionDraft, TransactionRecord, TransactionType
+from mpesa_core.payments.records import Key, Status, TransactionDraft, TransactionRecord, TransactionType
+from mpesa_core.payments.standing import brought_money
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.sending import OPERATOR_KEYS, Sending
 from mpesa_core.values import money
@@ -120,7 +121,7 @@ class Refunds(Sending):
         payment = yield from self._store.get(transaction)
         if payment is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
-        if payment.transaction_type not in PAYMENTS or payment.status not in (Status.SUCCESS, Status.REVERSED):
+        if not brought_money(payment):
             raise InvalidField(
                 "transaction",
                 f"{payment.transaction_type}, {payment.status}",

@@ -179,6 +179,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "M-PESA transaction",
                 "abstract": False,
+                "default_permissions": ("add", "change", "delete", "view", "reverse"),
                 "indexes": [
                     models.Index(
                         fields=["originator_conversation_id", "initiated_at"], name="default_mod_origina_9b63cb_idx"

@@ -1,0 +1,89 @@
+"""The timeline of a transaction: when it was asked for, what M-PESA said, when it settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import attrs
+from django.apps import apps
+from django.db import router
+from django.db.models import Q
+
+from mpesa_core.daraja.callbacks import CallbackType, decode_callback
+from mpesa_core.payments.records import TransactionRecord
+from mpesa_django.admin.showing import badge, body
+from mpesa_django.conf import configuration
+
+__all__ = ["Moment", "callback_model", "callbacks_of", "moment_of", "timeline"]
+
+_MOST = 100
+
+
+@attrs.frozen(kw_only=True)
+class Moment:
+    """One entry.
+
+    Attributes:
+        at: when.
+        title: what.
+        said: in a sentence, or "".
+        badge: what became of it, as HTML, or "".
+        body: of a callback, or "".
+        pk: of a callback's row, or None.
+    """
+
+    at: datetime
+    title: str
+    said: str = ""
+    badge: str = ""
+    body: str = ""
+    pk: Any = None
+
+
+def callback_model() -> Any:
+    """The model of the callback log."""
+    return apps.get_model(configuration().callback_log_model or "")
+
+
+def callbacks_of(row: TransactionRecord) -> list[Any]:
+    """Its callbacks, oldest first: those that were related to it, and those that name its token or an id of it."""
+    named = (row.checkout_request_id, row.conversation_id, row.originator_conversation_id)
+    found = Q(related_transaction_id=row.id) | Q(correlation_id__in=[each for each in named if each])
+    if row.callback_token:
+        found |= Q(token=row.callback_token)
+    model = callback_model()
+    rows = model._base_manager.using(router.db_for_write(model))  # noqa: SLF001 - hides no row, from no replica
+    return list(rows.filter(found).order_by("received_at", "pk")[:_MOST])
+
+
+def timeline(row: TransactionRecord, callbacks: Iterable[Any]) -> list[Moment]:
+    """Everything in the order of time."""
+    moments = [Moment(at=row.initiated_at, title="Recorded"), *map(moment_of, callbacks)]
+    if row.settled_at is not None:
+        by = f"on the word of: {row.settled_by}" if row.settled_by else ""
+        moments.append(Moment(at=row.settled_at, title="Settled", said=by))
+    if row.announce_until is not None and row.settled_at is not None:
+        said = "Its signals have not all been delivered yet."
+        moments.append(Moment(at=row.announce_until, title="To be announced by", said=said))
+    return sorted(moments, key=lambda moment: moment.at)
+
+
+def moment_of(callback: Any) -> Moment:
+    """A callback's entry: what it says, and what became of it."""
+    message = decode_callback(CallbackType(callback.callback_type), bytes(callback.raw_bytes))
+    parts = [f"{message.outcome}", message.result_desc, message.receipt_number]
+    amount = f"{message.amount:,.2f} shillings" if message.amount is not None else None
+    said = ", ".join(part for part in (*parts, amount) if part)
+    state = callback.disposition or "open"
+    if callback.resolved_at is not None:
+        state = f"{state}, resolved"
+    return Moment(
+        at=callback.received_at,
+        title=callback.callback_type,
+        said=f"{said}. {callback.error or ''}".strip(),
+        badge=badge(callback.disposition or "open", state.capitalize()),
+        body=body(callback),
+        pk=callback.pk,
+    )
