@@ -80,7 +80,9 @@ class Told:
         """The repr of every object of the SDK that there is, but for the pretend M-PESA, whose secrets they are."""
         found = {}
         for each in gc.get_objects():
-            module = type(each).__module__ or ""
+            module = type(each).__module__
+            if not isinstance(module, str):  # of some C types it is a descriptor
+                continue
             if module.startswith("mpesa_core") and not module.startswith("mpesa_core.sandbox"):
                 with contextlib.suppress(ReferenceError):
                     found.setdefault(type(each), []).append(repr(each))
