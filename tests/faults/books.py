@@ -1,30 +1,20 @@
-"""The invariants, checked on what a trial left behind: the SQLite file, its history, and what the processes told."""
+"""The invariants, checked on what a trial left behind: the rows, their history, and what the processes told."""
 
 from __future__ import annotations
 
 import collections
 import hashlib
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from mpesa_core.payments.machine import OPEN, TERMINAL, TRANSITIONS, is_known
 from mpesa_core.payments.records import Status
-from mpesa_core.repository.sqlite import SqliteRepository
+from tests.faults.places import Place
 from tests.faults.record import Record
 from tests.faults.stories import Payment
 
-__all__ = ["make_file", "snapshot", "unannounced", "violations"]
+__all__ = ["unannounced", "violations"]
 
-_HISTORY = (
-    "CREATE TABLE history (id TEXT, generation INTEGER, was TEXT, was_by TEXT, status TEXT, settled_by TEXT)",
-    """CREATE TRIGGER settled AFTER UPDATE OF status ON mpesa_transactions BEGIN INSERT INTO history VALUES
-        (new.id, new.generation, old.status, old.settled_by, new.status, new.settled_by); END""",
-    """CREATE TRIGGER created AFTER INSERT ON mpesa_transactions WHEN new.status <> 'PENDING' BEGIN
-        INSERT INTO history VALUES
-        (new.id, new.generation, 'PENDING', NULL, new.status, new.settled_by); END""",
-)
 SIGNALS = {
     ("STK_PUSH", "SUCCESS"): "payment_confirmed",
     ("STK_PUSH", "FAILED"): "payment_failed",
@@ -41,42 +31,18 @@ SIGNALS = {
 """Which signal announces a settlement, written from the design."""
 
 
-def make_file(path: Path) -> None:
-    """An empty database that keeps every change of a status in a table of its own, in the same transaction."""
-    SqliteRepository(path).close()
-    connection = sqlite3.connect(path, isolation_level=None)
-    for statement in _HISTORY:
-        connection.execute(statement)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-
-
-def _rows(path: Path, sql: str) -> list[dict[str, Any]]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    try:
-        return [dict(row) for row in connection.execute(sql)]
-    finally:
-        connection.close()
-
-
-def unannounced(path: Path) -> list[str]:
+def unannounced(place: Place) -> list[str]:
     """Which settlements (``id/generation``) have their fence up."""
-    sql = "SELECT id, generation FROM mpesa_transactions WHERE announce_until IS NOT NULL"
-    return [f"{row['id']}/{row['generation']}" for row in _rows(path, sql)]
+    rows = place.transactions()
+    return [f"{row['id']}/{row['generation']}" for row in rows if row["announce_until"] is not None]
 
 
-def snapshot(path: Path) -> list[dict[str, Any]]:
-    """Every transaction, for people."""
-    return _rows(path, "SELECT * FROM mpesa_transactions ORDER BY seq")
-
-
-def violations(path: Path, record: Record, payments: Sequence[Payment]) -> Iterator[str]:
+def violations(place: Place, record: Record, payments: Sequence[Payment]) -> Iterator[str]:
     """Every invariant that does not hold, with what is wrong; at the end of a trial, after the last sweep."""
     told = record.read()
-    rows = {row["id"]: row for row in snapshot(path)}
-    callbacks = _rows(path, "SELECT * FROM mpesa_callbacks ORDER BY seq")
-    history = _rows(path, "SELECT * FROM history ORDER BY rowid")
+    rows = {row["id"]: row for row in place.transactions()}
+    callbacks = place.callbacks()
+    history = place.history()
     signals = [line for line in told if line["what"] == "signal"]
     yield from (f"{line['rule']}: {line['detail']}" for line in told if line["what"] == "violation")
     yield from _kept(told, callbacks)
@@ -155,8 +121,8 @@ def _money(
         for row in rows.values()
         if row["status"] in (Status.SUCCESS, Status.REVERSED) and row["transaction_type"] != "REVERSAL"
     ]
-    booked = sum(row["amount"] for row in counted) // 100
-    by_receipt = sum({row["mpesa_receipt_number"]: row["amount"] for row in counted}.values()) // 100
+    booked = sum(row["amount"] for row in counted)
+    by_receipt = sum({row["mpesa_receipt_number"]: row["amount"] for row in counted}.values())
     sent = collections.Counter(line["key"] for line in told if line["what"] == "sent")
     ledger = sum(
         payment.amount for payment in payments if payment.story.paid and (sent[payment.key] or _by_itself(payment))
@@ -174,7 +140,7 @@ def _nothing_stuck(rows: Mapping[str, Mapping[str, Any]], callbacks: Sequence[Ma
     for row in rows.values():
         if row["announce_until"] is not None:
             yield f"I8 nothing stuck: {row['id']} has its fence up"
-        if row["status"] in OPEN and row["conflicts"] == "{}":
+        if row["status"] in OPEN and not row["conflicts"]:
             yield f"I8 nothing stuck: {row['id']} is {row['status']} past its deadline"
     for callback in callbacks:
         if callback["next_attempt_at"] is not None:
@@ -195,7 +161,7 @@ def _justified(
             case "unsent":
                 justified = row["idempotency_key"] not in sent
             case "reversal":
-                justified = row["reserved"] != "{}"
+                justified = bool(row["reserved"])
             case "deadline":
                 justified = row["status"] == Status.TIMEOUT
             case _:
@@ -228,7 +194,7 @@ def _ends(
                 yield f"I10 order-free: {payment.key} ended as {ends}, expected {expected}"
                 continue
             [row] = found
-            if (row["conflicts"] != "{}") != story.conflict:
+            if bool(row["conflicts"]) != story.conflict:
                 yield f"I10 order-free: {payment.key}: conflicts {row['conflicts']}, expected {story.conflict}"
             if row["generation"] > story.generations:
                 yield f"I10 order-free: {payment.key}: generation {row['generation']}, {story.generations} at most"

@@ -3,6 +3,7 @@
     python -m tests.faults.kills                         1,200 kills from the fixed seed
     python -m tests.faults.kills --kills 10000 --seed 7  more, from another
     python -m tests.faults.kills --window announced      between a signal and its mark (``settled``: before the signal)
+    python -m tests.faults.kills --place django          through Django's handler, on its ORM; see tests.faults.places
     python -m tests.faults.kills --trial 7:12:40:31:61:3: one trial again, with everything that it told
 
 A trial is a scenario (one or two payments, from the seed and a number) and the steps at which something happens: the
@@ -32,9 +33,10 @@ from pathlib import Path
 import attrs
 
 from tests import trials
-from tests.faults.books import SIGNALS, make_file, snapshot, unannounced, violations
+from tests.faults.books import SIGNALS, unannounced, violations
 from tests.faults.defects import DEFECTS, Defect
 from tests.faults.life import Life, Steps
+from tests.faults.places import place_of
 from tests.faults.record import Record
 from tests.faults.stories import STORIES, Payment
 
@@ -101,23 +103,33 @@ class Outcome:
 
 
 class Campaign:
-    """Trials on files in memory, where there is such a directory.
+    """Trials in one place; its files are in memory, where there is such a directory.
 
     Args:
         seed: see :class:`Trial`.
+        place: see :mod:`tests.faults.places`.
         defect: one to put in.
         show: print what the processes told.
     """
 
-    def __init__(self, seed: int, defect: Defect | None = None, *, show: bool = False) -> None:
+    def __init__(self, seed: int, defect: Defect | None = None, *, place: str = "core", show: bool = False) -> None:
         self.seed = seed
         self.defect = defect
         self.show = show
         memory = Path("/dev/shm")
         where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
         self._directory = Path(tempfile.mkdtemp(prefix="mpesa-kills-", dir=where))
-        self._empty = self._directory / "empty.db"
-        self._in_child(lambda: make_file(self._empty))
+        self._place = place_of(place, self._directory)
+        if self._in_child(self._place.make):
+            raise RuntimeError("the tables could not be made")
+        self._warm()
+
+    def _warm(self) -> None:
+        """Live once in this process, so that those forked from it need not import and compile everything anew."""
+        told = Record(self._directory / "warm")
+        Life(self._place, told, Trial(self.seed, 0).payments, seed="warm").live()
+        self._place.leave()
+        os.close(told._file)
 
     def close(self) -> None:
         """Remove the files."""
@@ -149,24 +161,22 @@ class Campaign:
     def run(self, trial: Trial) -> Outcome:
         """One trial."""
         self._steps = 0
-        path, told = self._directory / "trial.db", self._directory / "told"
-        for old in self._directory.glob("trial.db*"):
-            old.unlink()
+        place, told = self._place, self._directory / "told"
+        place.empty()
         told.unlink(missing_ok=True)
-        shutil.copyfile(self._empty, path)
         record = Record(told)
         killed = 0
 
         def life(part: str, age: float, steps: Steps) -> Life:
             seed = f"{trial}:{part}" if part != "first" else f"{trial.seed}:{trial.scenario}"
-            return Life(path, record, trial.payments, seed=seed, age=age, steps=steps, defect=self.defect)
+            return Life(place, record, trial.payments, seed=seed, age=age, steps=steps, defect=self.defect)
 
         def note_window() -> None:
             # Whoever died with a fence up may have announced already: that settlement is announced once more.
             told = record.read()
             if told and told[-1]["what"] == "killed":
                 announced = {f"{line['id']}/{line['generation']}" for line in told if "seen" in line}
-                record.tell("window", settlements=[each for each in unannounced(path) if each in announced])
+                record.tell("window", settlements=[each for each in unannounced(place) if each in announced])
 
         def first() -> None:
             steps = Steps(record, trial.kill_at, trial.stop_at, kill_on=WINDOWS[trial.window])
@@ -175,7 +185,7 @@ class Campaign:
             def wait() -> None:
                 # What this process announces when it goes on, the rival may have announced too.
                 if trial.lapse:
-                    record.tell("window", settlements=unannounced(path))
+                    record.tell("window", settlements=unannounced(place))
                 self._in_child(lambda: life("rival", trial.lapse, Steps(record)).live())
                 living.now += timedelta(seconds=trial.lapse)
 
@@ -192,7 +202,7 @@ class Campaign:
             living = life("last", trial.lapse + 130, Steps(record))
             living.live()
             living.sweep_until_quiet()
-            for problem in violations(path, record, trial.payments):
+            for problem in violations(place, record, trial.payments):
                 record.tell("broken", problem=problem)
 
         for process in (first, again, last) if trial.second else (first, last):
@@ -205,7 +215,7 @@ class Campaign:
         if self.show:
             for line in lines:
                 print(line)
-            self._in_child(lambda: print(*snapshot(path), sep="\n", flush=True))
+            self._in_child(lambda: print(*place.transactions(), sep="\n", flush=True))
         return Outcome(
             killed, tuple(line["at"] for line in lines if line["what"] == "killed"), self._steps, tuple(broken)
         )
@@ -217,6 +227,7 @@ class Campaign:
         if child == 0:
             status = 0
             try:
+                self._place.forked()
                 work()
                 sys.stdout.flush()
             except BaseException:
@@ -239,9 +250,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trial", help="one trial again")
     parser.add_argument("--window", choices=WINDOWS, default="")
     parser.add_argument("--defect", choices=DEFECTS)
+    parser.add_argument("--place", default="core", help="core, django, flask, or one of them with :PORT/NAME")
     options = parser.parse_args(arguments)
     seed = int(options.trial.partition(":")[0]) if options.trial else options.seed
-    campaign = Campaign(seed, DEFECTS.get(options.defect), show=bool(options.trial))
+    campaign = Campaign(seed, DEFECTS.get(options.defect), place=options.place, show=bool(options.trial))
     logging.disable()
     gc.disable()
     gc.freeze()
@@ -265,6 +277,7 @@ def _campaign(campaign: Campaign, options: argparse.Namespace) -> int:
         if outcome.violations:
             print(f"found after {kills} kills in {number} trials:", *outcome.violations, sep="\n  ")
             again = f"python -m tests.faults.kills --trial {trial}"
+            again += f" --place {options.place}" if options.place != "core" else ""
             print("again:", again + (f' --defect "{options.defect}"' if options.defect else ""))
             return 1
         if kills >= options.kills:

@@ -1,8 +1,8 @@
-"""One life of a process: the whole core on one SQLite file, counted step by step, until it ends or is killed.
+"""One life of a process: the whole core in one place, counted step by step, until it ends or is killed.
 
 A step is a point before or after a repository operation, a call to Daraja or the delivery of a signal. At one of them
 the process can be killed (SIGKILL, by itself: nothing is cleaned up), at an earlier one it can be stopped until a rival
-has lived on the same file.
+has lived in the same place.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ import hashlib
 import os
 import random
 import signal
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -25,11 +23,9 @@ from mpesa_core.daraja.codec import dumps
 from mpesa_core.daraja.express import StkPush, StkPushAccepted, StkQuery
 from mpesa_core.daraja.status import TransactionStatus
 from mpesa_core.errors import NotYet
-from mpesa_core.gateway import Gateway
 from mpesa_core.payments.records import Status
-from mpesa_core.repository.sqlite import SqliteRepository
 from mpesa_core.settings import Settings
-from mpesa_core.webhooks import WebhookRequest, Webhooks
+from tests.faults.places import Place
 from tests.faults.record import Record
 from tests.faults.stories import Payment
 from tests.settlement.desk import PHONE, SETTINGS, START, result
@@ -103,37 +99,26 @@ class SteppedRepository:
 class Receivers:
     """A bus whose receivers write down what they saw, before anything is marked; with a step on both sides."""
 
-    def __init__(self, record: Record, steps: Callable[[str], None], path: Path) -> None:
+    def __init__(self, record: Record, steps: Callable[[str], None], place: Place) -> None:
         self._record = record
         self._steps = steps
-        self._path = path
+        self._place = place
+        self._bus = place.bus(self._hear)
 
     def deliver(self, name: str, arguments: Mapping[str, Any]) -> list[Any]:
         self._steps(f"before {name}")
+        replies: list[Any] = self._bus.deliver(name, arguments)
+        self._steps(f"after {name}")
+        return replies
+
+    def _hear(self, name: str, arguments: Mapping[str, Any]) -> None:
         row = subject(name, arguments)
         facts = {"id": row.id, "generation": row.generation, "status": row.status} if row is not None else {}
         if row is not None and name not in ("payment_initiated", "settlement_conflict"):
-            facts["seen"] = self._seen(row.id)
+            facts["seen"] = self._place.seen(row.id)
         if name == "settlement_conflict" and arguments["callback"] is not None:
             facts["callback"] = arguments["callback"].id
         self._record.tell("signal", name=name, **facts)
-        self._steps(f"after {name}")
-        return []
-
-    def _seen(self, transaction_id: UUID) -> list[Any]:
-        """Status and generation as a second connection reads them while it holds the lock on the file."""
-        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            row = connection.execute(
-                "SELECT status, generation FROM mpesa_transactions WHERE id = ?", [str(transaction_id)]
-            ).fetchone()
-            connection.execute("ROLLBACK")
-        except sqlite3.OperationalError as error:
-            return [str(error), 0]
-        finally:
-            connection.close()
-        return list(row or ("absent", 0))
 
 
 class Mpesa:
@@ -181,7 +166,7 @@ class Life:
     """One process of a shop.
 
     Args:
-        path: the SQLite file.
+        place: where it lives.
         record: what outlives it.
         payments: the payments of the trial.
         seed: of its identifiers and of the order in which M-PESA posts.
@@ -192,7 +177,7 @@ class Life:
 
     def __init__(
         self,
-        path: Path,
+        place: Place,
         record: Record,
         payments: Sequence[Payment],
         *,
@@ -206,21 +191,19 @@ class Life:
         self.now = START + timedelta(seconds=age)
         self.payments = {payment.key: payment for payment in payments}
         self._random = random.Random(seed)
-        repository: Any = SteppedRepository(SqliteRepository(path), self.steps)
-        bus: Any = Receivers(record, self.steps, path)
+        repository: Any = SteppedRepository(place.repository(), self.steps)
+        bus: Any = Receivers(record, self.steps, place)
         if defect is not None:
             repository, bus = defect.repository(repository, bus)
         [notices] = {payment.story.queue_timeout for payment in payments if payment.story.flow == "B2C"} or {"ask"}
-        self.gateway = Gateway(
+        self.gateway, self._receive = place.serve(
             Settings(**{**SETTINGS, "on_queue_timeout": notices}),
             repository,
+            bus,
             client=Mpesa(self),
-            bus=bus,
-            runner="inline",
             clock=self.clock,
             new_id=lambda: UUID(int=self._random.getrandbits(128), version=4),
         )
-        self.webhooks = Webhooks(self.gateway)
         self.acknowledge_first = defect is not None and defect.acknowledges_first
 
     def clock(self) -> datetime:
@@ -291,10 +274,9 @@ class Life:
         facts = {"name": name, "digest": hashlib.sha256(raw).hexdigest()}
         if self.acknowledge_first:
             self.record.tell("acked", **facts)
-        response = self.webhooks.receive(WebhookRequest(method="POST", path=path, body=raw, peer="196.201.214.200"))
-        if response.status != 200:
-            self.record.tell("violation", rule="answer", detail=f"{name} was answered {response.status}")
+        status, finish = self._receive(path, raw)
+        if status != 200:
+            self.record.tell("violation", rule="answer", detail=f"{name} was answered {status}")
         elif not self.acknowledge_first:
             self.record.tell("acked", **facts)
-        if response.after is not None:
-            response.after()
+        finish()

@@ -1,6 +1,7 @@
-"""Threads and processes that do the same thing at the same moment, on one SQLite file.
+"""Threads and processes that do the same thing at the same moment, in one place.
 
     python -m tests.faults.races storm --flow STK --by processes --sleep 0.01 --recoverers 2
+    python -m tests.faults.races storm --place django           by processes; see tests.faults.places
     python -m tests.faults.races one_key --by processes --times 1000
 
 Each race prints what was counted, as JSON. It runs as a command, so that it forks from a process without threads.
@@ -16,7 +17,6 @@ import multiprocessing
 import os
 import random
 import shutil
-import sqlite3
 import sys
 import tempfile
 import threading
@@ -26,18 +26,17 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from mpesa_core.daraja.answers import Accepted
 from mpesa_core.daraja.codec import dumps
 from mpesa_core.daraja.express import StkPush, StkPushAccepted, StkQuery
 from mpesa_core.errors import OutcomeUnknown, RefundExceedsPayment
 from mpesa_core.gateway import Gateway
-from mpesa_core.repository.sqlite import SqliteRepository
 from mpesa_core.settings import Settings
-from mpesa_core.webhooks import WebhookRequest, Webhooks
-from tests.faults.books import make_file
 from tests.faults.defects import DEFECTS, Defect
 from tests.faults.life import subject
+from tests.faults.places import Post, place_of
 from tests.faults.record import Record
 from tests.settlement.desk import PHONE, SETTINGS, confirmation, payout_success, result, stk_query, stk_success
 
@@ -58,42 +57,47 @@ class Errors(logging.Handler):
 
 
 class Floor:
-    """One file, and what happened on it.
+    """One place, and what happened there.
 
     Args:
-        directory: for the file.
+        directory: for files.
+        place: see :mod:`tests.faults.places`.
         sleep: seconds that each receiver takes.
         lost: whether the answers of M-PESA are lost after it took the request.
         defect: to put in.
     """
 
     def __init__(
-        self, directory: Path, *, sleep: float = 0.0, lost: bool = False, defect: Defect | None = None
+        self,
+        directory: Path,
+        place: str,
+        *,
+        sleep: float = 0.0,
+        lost: bool = False,
+        defect: Defect | None = None,
     ) -> None:
         self.defect = defect or Defect()
-        self.path = directory / "race.db"
+        self.place = place_of(place, directory)
         self.record = Record(directory / "told")
         self.sleep = sleep
         self.lost = lost
         self.ahead = timedelta(0)
-        make_file(self.path)
+        self.place.make()
         logging.getLogger("mpesa_core").addHandler(Errors(self.record))
         logging.getLogger("mpesa_core").propagate = False
 
-    def open(self) -> tuple[Gateway, Webhooks]:
+    def open(self) -> tuple[Gateway, Post]:
         """The core, for one process."""
-        repository, bus = self.defect.repository(SqliteRepository(self.path), self)
-        gateway = Gateway(Settings(**SETTINGS), repository, client=self, bus=bus, runner="inline", clock=self.clock)
-        return gateway, Webhooks(gateway)
+        repository, bus = self.defect.repository(self.place.repository(), self.place.bus(self.hear))
+        return self.place.serve(Settings(**SETTINGS), repository, bus, client=self, clock=self.clock)
 
     def clock(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
-    def deliver(self, signal: str, arguments: Mapping[str, Any]) -> list[Any]:
+    def hear(self, signal: str, arguments: Mapping[str, Any]) -> None:
         row = subject(signal, arguments)
         self.record.tell("signal", name=signal, id=row and row.id, generation=row and row.generation)
         time.sleep(self.sleep)
-        return []
 
     def send(self, operation: Any, *, account: str = "default") -> Any:
         if isinstance(operation, StkQuery):
@@ -112,13 +116,11 @@ class Floor:
         originator = getattr(operation, "originator_conversation_id", None) or f"10571-{number}"
         return Accepted(conversation_id=f"AG_{number}", originator_conversation_id=originator, response_code="0")
 
-    def post(self, webhooks: Webhooks, path: str, body: Any) -> None:
-        request = WebhookRequest(method="POST", path=path, body=dumps(body), peer="196.201.214.200")
-        response = webhooks.receive(request)
-        if response.status != 200:
-            self.record.tell("error", text=f"answered {response.status}")
-        if response.after is not None:
-            response.after()
+    def post(self, post: Post, path: str, body: Any) -> None:
+        status, finish = post(path, dumps(body))
+        if status != 200:
+            self.record.tell("error", text=f"answered {status}")
+        finish()
 
     def together(self, by: str, works: list[Callable[[], None]]) -> None:
         """Start all works at one moment, each in a thread or process of its own, and wait for them.
@@ -131,6 +133,8 @@ class Floor:
 
         def run(work: Callable[[], None]) -> None:
             try:
+                if by == "processes":
+                    self.place.forked()
                 barrier.wait(60)
                 work()
             except BaseException:
@@ -138,6 +142,8 @@ class Floor:
 
         kind: Any = threading.Thread if by == "threads" else FORK.Process
         runners = [kind(target=run, args=(work,)) for work in works]
+        if by == "processes":
+            self.place.leave()
         for runner in runners:
             runner.start()
         for runner in runners:
@@ -147,28 +153,23 @@ class Floor:
 
     def counted(self) -> dict[str, Any]:
         """What happened."""
-        connection = sqlite3.connect(self.path)
-
-        def one(sql: str) -> int:
-            return connection.execute(sql).fetchone()[0]
-
+        settled = [line["id"] for line in self.place.history() if line["status"] == "SUCCESS"]
+        rows, callbacks = self.place.transactions(), self.place.callbacks()
         signals = collections.Counter(line["name"] for line in self.record.read("signal"))
-        counts = {
-            "settlements": one("SELECT count(*) FROM history WHERE status = 'SUCCESS'"),
-            "settled": one("SELECT count(DISTINCT id) FROM history WHERE status = 'SUCCESS'"),
-            "bodies": one("SELECT count(*) FROM mpesa_callbacks"),
-            "open": one("SELECT count(*) FROM mpesa_callbacks WHERE next_attempt_at IS NOT NULL"),
-            "unannounced": one("SELECT count(*) FROM mpesa_transactions WHERE announce_until IS NOT NULL"),
-            "conflicts": one("SELECT count(*) FROM mpesa_callbacks WHERE disposition = 'conflict'"),
-            "receipts": one("SELECT count(mpesa_receipt_number) FROM mpesa_transactions"),
-            "rows": one("SELECT count(*) FROM mpesa_transactions"),
+        return {
+            "settlements": len(settled),
+            "settled": len(set(settled)),
+            "bodies": len(callbacks),
+            "open": sum(row["next_attempt_at"] is not None for row in callbacks),
+            "unannounced": sum(row["announce_until"] is not None for row in rows),
+            "conflicts": sum(row["disposition"] == "conflict" for row in callbacks),
+            "receipts": sum(row["mpesa_receipt_number"] is not None for row in rows),
+            "rows": len(rows),
             "signals": signals["payment_confirmed"] + signals["payout_completed"],
             "conflict signals": signals["settlement_conflict"],
             "sent": len(self.record.read("sent")),
             "errors": [line["text"] for line in self.record.read("error")],
         }
-        connection.close()
-        return counts
 
 
 def _initiated(floor: Floor, flow: str, number: int) -> tuple[str, Any]:
@@ -185,18 +186,18 @@ def _initiated(floor: Floor, flow: str, number: int) -> tuple[str, Any]:
 
 def storm(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Every worker posts every payment's callback so many times, in an order of its own; others recover meanwhile."""
-    floor = Floor(directory, sleep=options.sleep, defect=DEFECTS.get(options.defect))
+    floor = Floor(directory, options.place, sleep=options.sleep, defect=DEFECTS.get(options.defect))
     posts = [_initiated(floor, options.flow, number) for number in range(options.payments)] * options.copies
     shared = floor.open() if options.by == "threads" else None
     done = directory / "done"
 
     def work(number: int) -> Callable[[], None]:
         def run() -> None:
-            _, webhooks = shared or floor.open()
+            _, post = shared or floor.open()
             mine = posts.copy()
             random.Random(number).shuffle(mine)
             for path, body in mine:
-                floor.post(webhooks, path, body)
+                floor.post(post, path, body)
             with done.open("a") as file:
                 file.write("x")
 
@@ -215,7 +216,7 @@ def storm(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def one_key(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Two pay with one idempotency key at the same moment; M-PESA takes what comes, and the answer is lost."""
-    floor = Floor(directory, lost=True)
+    floor = Floor(directory, options.place, lost=True)
     meet = threading.Barrier(2) if options.by == "threads" else FORK.Barrier(2)
 
     def work() -> None:
@@ -233,7 +234,7 @@ def one_key(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def query_and_callback(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The sweep's question says success, without a receipt, at the moment at which the callback says it with one."""
-    floor = Floor(directory)
+    floor = Floor(directory, options.place)
     posts = [_initiated(floor, "STK", number) for number in range(options.times)]
     floor.ahead = timedelta(seconds=31)
     meet = threading.Barrier(2) if options.by == "threads" else FORK.Barrier(2)
@@ -245,10 +246,10 @@ def query_and_callback(directory: Path, options: argparse.Namespace) -> dict[str
             gateway.reconcile(limit=1)
 
     def receive() -> None:
-        _, webhooks = floor.open()
+        _, post = floor.open()
         for path, body in posts:
             meet.wait(60)
-            floor.post(webhooks, path, body)
+            floor.post(post, path, body)
 
     floor.together(options.by, [ask, receive])
     floor.ahead = timedelta(seconds=100)
@@ -259,7 +260,7 @@ def query_and_callback(directory: Path, options: argparse.Namespace) -> dict[str
 
 def one_receipt(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Two payments are reported with one receipt at the same moment."""
-    floor = Floor(directory)
+    floor = Floor(directory, options.place)
     pairs = []
     for number in range(options.times):
         first, second = _initiated(floor, "STK", 2 * number), _initiated(floor, "STK", 2 * number + 1)
@@ -269,10 +270,10 @@ def one_receipt(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
 
     def work(which: int) -> Callable[[], None]:
         def run() -> None:
-            _, webhooks = floor.open()
+            _, post = floor.open()
             for pair in pairs:
                 meet.wait(60)
-                floor.post(webhooks, *pair[which])
+                floor.post(post, *pair[which])
 
         return run
 
@@ -282,13 +283,11 @@ def one_receipt(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 def two_reversals(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Two give back 60 of one payment of 100 at the same moment."""
-    floor = Floor(directory)
-    gateway, webhooks = floor.open()
+    floor = Floor(directory, options.place)
+    gateway, post = floor.open()
     for number in range(options.times):
-        floor.post(webhooks, *_initiated(floor, "STK", number))
-    connection = sqlite3.connect(floor.path)
-    ids = [row[0] for row in connection.execute("SELECT id FROM mpesa_transactions ORDER BY seq")]
-    connection.close()
+        floor.post(post, *_initiated(floor, "STK", number))
+    ids = [UUID(row["id"]) for row in floor.place.transactions()]
     meet = threading.Barrier(2) if options.by == "threads" else FORK.Barrier(2)
 
     def work() -> None:
@@ -312,12 +311,12 @@ def two_reversals(directory: Path, options: argparse.Namespace) -> dict[str, Any
 
 def reversals_to_the_last_shilling(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     """The results of two halves of one payment arrive at the same moment: it is reversed once, and announced once."""
-    floor = Floor(directory)
-    gateway, webhooks = floor.open()
+    floor = Floor(directory, options.place)
+    gateway, post = floor.open()
     posts = []
     for number in range(options.times):
         path, body = _initiated(floor, "STK", number)
-        floor.post(webhooks, path, body)
+        floor.post(post, path, body)
         payment = gateway.repository.find("callback_token", path.rpartition("/")[2])
         halves = []
         for half in "AB":
@@ -339,9 +338,7 @@ def reversals_to_the_last_shilling(directory: Path, options: argparse.Namespace)
     floor.together(options.by, [work(0), work(1)])
     floor.ahead = timedelta(seconds=100)
     gateway.recover()
-    connection = sqlite3.connect(floor.path)
-    (reversed_,) = connection.execute("SELECT count(*) FROM history WHERE status = 'REVERSED'").fetchone()
-    connection.close()
+    reversed_ = sum(line["status"] == "REVERSED" for line in floor.place.history())
     signals = collections.Counter(line["name"] for line in floor.record.read("signal"))
     return {
         **floor.counted(),
@@ -371,6 +368,7 @@ def main() -> int:
     parser.add_argument("--recoverers", type=int, default=0)
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds that each receiver takes")
     parser.add_argument("--defect", choices=DEFECTS, help="in a storm")
+    parser.add_argument("--place", default="core", help="core, django, flask, or one of them with :PORT/NAME")
     options = parser.parse_args()
     memory = Path("/dev/shm")
     where = memory if memory.is_dir() and os.access(memory, os.W_OK) else None

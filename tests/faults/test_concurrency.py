@@ -72,6 +72,31 @@ def test_storm_on_one_payment():
     assert (1, 1, 1, 8 * copies) == counted(counts, "settled", "settlements", "signals", "bodies")
 
 
+@needs_fork
+@pytest.mark.parametrize("flow", ["STK", "C2B", "B2C"])
+def test_storm_through_a_framework(flow, on_sqlite):
+    """20 payments, 8 processes, through Django's and Flask's handlers on SQLite; nobody is told that it is locked."""
+    counts = race("storm", "--flow", flow, "--place", on_sqlite, "--recoverers", 1)
+    assert (20, 20, 20, 160) == counted(counts, "settled", "settlements", "signals", "bodies")
+
+
+@needs_fork
+def test_storm_on_one_payment_on_a_server(on_postgres):
+    """8 processes post duplicates of one callback to rows in PostgreSQL: 1 transition, 1 signal, all bodies."""
+    copies = trials.scaled(30)
+    counts = race("storm", "--payments", 1, "--copies", copies, "--place", on_postgres, "--recoverers", 1)
+    assert (1, 1, 1, 8 * copies) == counted(counts, "settled", "settlements", "signals", "bodies")
+
+
+@needs_fork
+def test_two_that_meet_on_a_server(on_postgres):
+    """A receipt reported for two payments, on PostgreSQL: one of them settles, the other is a conflict."""
+    times = trials.scaled(20)
+    counts = race("one_receipt", "--times", times, "--place", on_postgres)
+    assert (times, times, times) == counted(counts, "settlements", "signals", "receipts")
+    assert (times, times, 2 * times) == counted(counts, "conflicts", "conflict signals", "bodies")
+
+
 @both
 def test_a_storm_finds_a_missing_guard(by):
     """With read-check-save instead of compare-and-set the storm settles more often than there are payments."""

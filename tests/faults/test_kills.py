@@ -41,6 +41,25 @@ def test_nothing_is_lost_or_doubled_by_a_thousand_kills():
         assert set() == {*operations.split(), *signals.split()} - places, "there are steps at which nobody was killed"
 
 
+def test_nothing_is_lost_or_doubled_in_a_framework(on_sqlite):
+    """The same through Django's and Flask's handlers, signals and repositories on SQLite."""
+    done = kill("--kills", trials.scaled(60), "--seed", trials.SEED, "--place", on_sqlite)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+def test_nothing_is_lost_or_doubled_on_a_server(on_postgres):
+    """And on PostgreSQL, where a receiver can lock its row from a second connection."""
+    done = kill("--kills", trials.scaled(40), "--seed", trials.SEED + 1, "--place", on_postgres)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("window", ["settled", "announced"])
+def test_a_signal_survives_its_announcer_on_a_server(window, on_postgres):
+    """Between commit and signal, and between signal and mark, with rows in PostgreSQL."""
+    done = kill("--kills", trials.scaled(20), "--window", window, "--seed", trials.SEED, "--place", on_postgres)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("window", ["settled", "announced"])
 def test_a_signal_survives_its_announcer(window):
     """Killed between commit and signal, and between signal and mark: announced by the sweep, once more at the most."""
