@@ -18,7 +18,19 @@ from mpesa_core import Gateway, Repository, Settings, Status, TransactionType, W
 from mpesa_core.payments.records import TransactionDraft
 from mpesa_core.testing.payloads import posted, stk_success
 
-__all__ = ["SAFARICOM", "Settle", "Settling", "Store", "body_of", "checkout_of", "gateway_on", "settler", "waiting"]
+__all__ = [
+    "SAFARICOM",
+    "Settle",
+    "Settling",
+    "Store",
+    "body_of",
+    "checkout_of",
+    "gateway_on",
+    "in_processes",
+    "settle_share",
+    "settler",
+    "waiting",
+]
 
 SAFARICOM = "196.201.214.200"
 
@@ -33,7 +45,7 @@ def checkout_of(number: int) -> str:
 
 def body_of(number: int) -> bytes:
     """Its callback."""
-    return posted(stk_success(checkout_of(number), Decimal("100.00"), f"SK{number:08d}"))
+    return posted(stk_success(checkout_of(number), Decimal("100.00"), f"SK{number:07d}X"))
 
 
 def waiting(number: int) -> TransactionDraft:
@@ -136,7 +148,7 @@ class Settling:
     def work(self) -> Turn:
         """Settle them."""
         shares = [self._bodies[index :: self.processes] for index in range(self.processes)]
-        done = [_settle_share(self.worker, shares[0], None)] if self.processes == 1 else self._in_processes(shares)
+        done = [settle_share(self.worker, shares[0], None)] if self.processes == 1 else self._in_processes(shares)
         latencies = []
         for share in done:
             self._told += share.told
@@ -145,7 +157,7 @@ class Settling:
         return Turn(self.count, seconds, latencies)
 
     def _in_processes(self, shares: Sequence[Sequence[bytes]]) -> list[_Done]:
-        return in_processes([lambda wait, share=share: _settle_share(self.worker, share, wait) for share in shares])
+        return in_processes([lambda wait, share=share: settle_share(self.worker, share, wait) for share in shares])
 
     def check(self) -> None:
         """Each settled once and told of once, and each body kept, with nothing else."""
@@ -163,7 +175,7 @@ class _Done:
     told: list[str]
 
 
-def _settle_share(worker: Worker, bodies: Sequence[bytes], wait: Callable[[], Any] | None) -> _Done:
+def settle_share(worker: Worker, bodies: Sequence[bytes], wait: Callable[[], Any] | None) -> _Done:
     clock = time.perf_counter
     latencies = []
     with worker() as (settle, told):

@@ -43,7 +43,7 @@ class _Validating:
         def ask() -> None:
             while (job := due.get()) is not None:
                 number, at = job
-                body = posted(c2b_confirmation(f"SV{number:08d}", reference=f"INV-{number % _ROWS}"))
+                body = posted(c2b_confirmation(f"SV{number:07d}X", reference=f"INV-{number % _ROWS}"))
                 response = self.webhooks.receive(
                     WebhookRequest(method="POST", path="c2b/validate/", body=body, peer=SAFARICOM)
                 )
