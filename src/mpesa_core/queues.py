@@ -7,6 +7,7 @@ beat, a cron job, ``mpesa worker``.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,7 +17,10 @@ from mpesa_core.errors import MpesaError, StorageError
 from mpesa_core.outline import outline
 from mpesa_core.tasks import ThreadRunner
 
-__all__ = ["QueueRunner", "process_job", "sweep_job"]
+__all__ = ["QUEUES", "QueueRunner", "missing_package", "process_job", "sweep_job"]
+
+QUEUES = {"celery": "a Celery app", "rq": "an rq.Queue"}
+"""The queues that there is a runner for, each in ``mpesa_core.ext`` and behind the extra of its name."""
 
 _log = logging.getLogger("mpesa_core.queues")
 _T = TypeVar("_T")
@@ -70,6 +74,13 @@ class QueueRunner:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing submitted in this process is to be published; whether that came within ``timeout`` s."""
         return self._thread.wait(timeout)
+
+
+def missing_package(runner: object) -> str | None:
+    """What is not installed and has to be for a runner of that name, and how; None where nothing is missing."""
+    if runner not in QUEUES or importlib.util.find_spec(str(runner)) is not None:
+        return None
+    return f"{runner} is not installed: pip install 'mpesa-core[{runner}]'"
 
 
 def process_job(process: Callable[[UUID], object], callback_id: str) -> str:

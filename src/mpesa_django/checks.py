@@ -31,8 +31,8 @@ from django.db import connections, models, router
 
 from mpesa_core.cli.doctor import Verdict, examine_callback_urls, examine_sources
 from mpesa_core.errors import ConfigurationError
+from mpesa_core.queues import missing_package
 from mpesa_django.conf import Configuration, configuration
-from mpesa_django.runners import missing_package
 
 __all__ = ["check_callback_urls", "check_project", "register"]
 

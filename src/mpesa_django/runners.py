@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -10,9 +9,10 @@ from typing import Any, cast
 from django.db import close_old_connections
 
 from mpesa_core.errors import ConfigurationError
+from mpesa_core.queues import missing_package
 from mpesa_core.tasks import TaskRunner
 
-__all__ = ["CORE_RUNNERS", "fresh_connections", "given_runner", "missing_package"]
+__all__ = ["CORE_RUNNERS", "fresh_connections", "given_runner"]
 
 
 @contextmanager
@@ -27,14 +27,6 @@ def fresh_connections() -> Iterator[None]:
 
 CORE_RUNNERS = ("thread", "inline")
 """The runners that the core makes by itself."""
-
-_PACKAGES = {"celery": ("celery", "Celery", "pip install 'mpesa-core[celery]'")}
-
-
-def missing_package(runner: object) -> str | None:
-    """What has to be installed for a runner of that name, and how; None where nothing is missing."""
-    module, name, remedy = _PACKAGES.get(str(runner), ("django", "", ""))
-    return None if importlib.util.find_spec(module) else f"{name} is not installed: {remedy}"
 
 
 def given_runner(runner: str | Callable[[Any], Any], gateway: Any) -> TaskRunner:

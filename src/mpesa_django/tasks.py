@@ -7,14 +7,12 @@ They are registered with whatever Celery app the project has. ``mpesa_django.swe
 
 from __future__ import annotations
 
-from celery import shared_task
-
 from mpesa_core.ext.celery import make_tasks
 from mpesa_django.front import front
 
 __all__ = ["process_callback", "sweep"]
 
-_tasks = make_tasks(shared_task, lambda: front.gateway, prefix="mpesa_django")
+_tasks = make_tasks(None, lambda: front.gateway, prefix="mpesa_django")
 process_callback = _tasks.process
 """Processes one callback, by its id as text."""
 sweep = _tasks.sweep

@@ -10,8 +10,10 @@ from flask import Flask, current_app, request_started
 
 from mpesa_core.errors import ConfigurationError
 from mpesa_core.gateway import Gateway
+from mpesa_core.queues import QUEUES
 from mpesa_flask.cli import mpesa as commands
 from mpesa_flask.config import settings_of
+from mpesa_flask.queues import check_queue
 from mpesa_flask.routes import callbacks
 from mpesa_flask.state import MpesaState, state_of
 
@@ -34,8 +36,8 @@ class Mpesa:
         app: initialised at once; or call :meth:`init_app`.
         repository: where transactions and callbacks are kept, or a function that makes it of the app, called in an app
             context when it is first needed. A repository that is given itself is shared by all apps.
-        runner: who works on callbacks: ``thread``, ``inline`` (whoever received it, after the answer), a
-            :class:`~mpesa_core.tasks.TaskRunner`, or a function that makes one of the app.
+        runner: who works on callbacks: ``thread``, ``inline`` (whoever received it, after the answer), ``celery`` or
+            ``rq`` (that of ``app.extensions``), a :class:`~mpesa_core.tasks.TaskRunner`, or what makes one of the app.
         resolve_c2b: gives a C2B payment that nobody initiated the host's own fields.
         url_prefix: where the callbacks are served; by default the path of ``callback_base_url``, else ``/pay``.
         blueprint: False: the host registers :data:`mpesa_flask.callbacks` by itself.
@@ -79,10 +81,10 @@ class Mpesa:
             raise ConfigurationError(
                 ["repository: not given; expected a Repository such as SqliteRepository, or a function that makes one"]
             )
-        if isinstance(self._runner, str) and self._runner not in {"thread", "inline"}:
-            raise ConfigurationError(
-                [f"runner: got {self._runner!r}, expected 'thread', 'inline', a TaskRunner or what makes one"]
-            )
+        if isinstance(self._runner, str) and self._runner not in {"thread", "inline", *QUEUES}:
+            known = "'thread', 'inline', 'celery', 'rq', a TaskRunner or what makes one"
+            raise ConfigurationError([f"runner: got {self._runner!r}, expected {known}"])
+        check_queue(self._runner)
         settings = settings_of(app.config)
         app.extensions["mpesa"] = MpesaState(app, settings, kept_in, self._runner, self._resolve_c2b)
         if self._blueprint:

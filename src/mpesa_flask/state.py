@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpesa_core.errors import ConfigurationError
 from mpesa_core.outline import outline
+from mpesa_core.queues import QUEUES
 from mpesa_core.webhooks import Webhooks
 from mpesa_core.webhooks.wsgi import wsgi_application
+from mpesa_flask.queues import queue_runner
 from mpesa_flask.surroundings import FlaskGateway
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class MpesaState:
         app: whose they are.
         settings: read and checked.
         repository: a repository, or what makes one of the app.
-        runner: ``thread``, ``inline``, a task runner, or what makes one of the app.
+        runner: ``thread``, ``inline``, ``celery``, ``rq``, a task runner, or what makes one of the app.
         resolve_c2b: see :class:`mpesa_core.Gateway`.
     """
 
@@ -116,6 +118,8 @@ class MpesaState:
 
     def _make_gateway(self) -> Gateway:
         runner = self._of_the_app(self._runner)
+        if isinstance(runner, str) and runner in QUEUES:
+            runner = queue_runner(runner, self._app)
         if not isinstance(runner, str) and not all(
             callable(getattr(runner, name, None)) for name in ("submit", "start", "stop")
         ):

@@ -7,7 +7,7 @@ pytest.importorskip("django")
 from django.core.checks import run_checks
 from django.test import override_settings
 
-from mpesa_django import runners
+from mpesa_core import queues
 from tests.django.hosting import MPESA
 
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
@@ -97,7 +97,7 @@ def test_the_database_of_the_transactions(database, vendor, changes, ids):
 
 def test_celery_without_celery(database, monkeypatch):
     """Celery that is chosen and not installed is an error, with the command that installs it."""
-    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(queues.importlib.util, "find_spec", lambda _name: None)
     assert (["E008"], "MPESA: the runner 'celery' was chosen, and it cannot work.") == found(
         {**SOUND, "RUNNER": None, "USE_CELERY": True}
     )

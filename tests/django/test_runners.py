@@ -8,6 +8,7 @@ pytest.importorskip("django")
 
 from django.test import override_settings
 
+from mpesa_core import queues
 from mpesa_core.errors import ConfigurationError
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.tasks import InlineRunner, ThreadRunner
@@ -50,7 +51,7 @@ def test_celery_is_the_runner(monkeypatch):
 
 def test_celery_that_is_not_installed(monkeypatch):
     """The gateway is not made without it, and the error says how to install it."""
-    monkeypatch.setattr(runners.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr(queues.importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'mpesa-core\[celery\]'"):
         made(monkeypatch, USE_CELERY=True)
 

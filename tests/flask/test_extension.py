@@ -186,7 +186,7 @@ def test_a_task_runner_gets_the_callbacks(made):
     assert (1, 2) == (queue.started, len(queue.ids))
 
 
-@pytest.mark.parametrize("runner", ["threads", "celery"])
+@pytest.mark.parametrize("runner", ["threads", "Celery"])
 def test_an_unknown_runner_is_told_at_once(runner):
     """When the app is made, not with the first callback."""
     with pytest.raises(ConfigurationError, match=f"runner: got '{runner}'"):

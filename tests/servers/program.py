@@ -32,7 +32,7 @@ def until(reached: Callable[[], object], told: Callable[[], object] = lambda: ""
 
 
 class Program:
-    """A program in a process group of its own, so that its children are killed with it."""
+    """A program in a session of its own, so that its children are killed with it."""
 
     def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str]) -> None:
         self._log = folder / f"program-{time.monotonic_ns()}.log"
@@ -75,8 +75,10 @@ class Program:
 
     def kill(self) -> None:
         """Kill it and its children, with no chance to put anything in order."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        for process in (self._process.pid, *(int(each.name) for each in Path("/proc").glob("[0-9]*"))):
+            with contextlib.suppress(ProcessLookupError):  # a worker's child may have a group of its own
+                if os.getsid(process) == self._process.pid:
+                    os.kill(process, signal.SIGKILL)
         self._process.wait(_PATIENCE)
 
 

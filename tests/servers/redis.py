@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import socket
+from collections.abc import Iterator
 
 from tests.servers.starting import Server, free_port, own_folder
 
@@ -41,6 +43,13 @@ class Redis:
     def kill(self) -> None:
         """Kill it, with everything in it."""
         self._server.stop(signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It takes connections meanwhile, and answers nothing."""
+        self._server.send(signal.SIGSTOP)
+        yield
+        self._server.send(signal.SIGCONT)
 
     def start(self) -> None:
         """Start it again, empty."""

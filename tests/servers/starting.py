@@ -65,6 +65,11 @@ class Server:
                 raise RuntimeError(f"{self.name} did not start:\n{(self.folder / 'server.log').read_text()[-3000:]}")
             time.sleep(0.02)
 
+    def send(self, which: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(which)
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Send it a signal and wait for its end."""
         if self._process is not None:

@@ -3,7 +3,7 @@
 ::
 
     app = Celery("shop", broker="redis://localhost:6379/0")
-    tasks = make_tasks(app.task, lambda: gateway)
+    tasks = make_tasks(app, lambda: gateway)
     gateway = Gateway(settings, repository, runner=CeleryRunner(tasks.process))
 
     app.conf.beat_schedule = {"mpesa": {"task": tasks.sweep.name, "schedule": 5.0}}
@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import attrs
+from celery import shared_task
 
 from mpesa_core.errors import StorageError
 from mpesa_core.outline import outline
 from mpesa_core.queues import QueueRunner, process_job, sweep_job
 
 if TYPE_CHECKING:
-    from celery import Task
+    from celery import Celery, Task
     from kombu import Connection
 
     from mpesa_core.gateway import Gateway
@@ -59,14 +60,15 @@ class Tasks:
     sweep: Task[Any, Any]
 
 
-def make_tasks(task: Callable[..., Any], gateway: Callable[[], Gateway], *, prefix: str = "mpesa") -> Tasks:
+def make_tasks(app: Celery | None, gateway: Callable[[], Gateway], *, prefix: str = "mpesa") -> Tasks:
     """Register the tasks with Celery.
 
     Args:
-        task: the decorator: ``app.task``, or ``celery.shared_task``.
+        app: whose tasks they are; None for ``shared_task``: every Celery app of the process has them.
         gateway: called in the worker, each time; gives the gateway of its process.
         prefix: of the tasks' names, ``mpesa.process_callback`` and ``mpesa.sweep``.
     """
+    task: Callable[..., Any] = shared_task if app is None else app.task
 
     def process_callback(self: Task[Any, Any], callback_id: str) -> str:
         """Process one recorded callback."""
