@@ -21,22 +21,23 @@ import Flask; the first use of its names does.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpesa_flask.extension import Mpesa
+    from mpesa_flask.page import operations_page
     from mpesa_flask.routes import callbacks
 
-__all__ = ["Mpesa", "callbacks"]
+__all__ = ["Mpesa", "callbacks", "operations_page"]
+
+
+_PLACES = {"Mpesa": "extension", "callbacks": "routes", "operations_page": "page"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Mpesa":
-        from mpesa_flask.extension import Mpesa  # noqa: PLC0415 - the package can be imported where Flask is absent
-
-        return Mpesa
-    if name == "callbacks":
-        from mpesa_flask.routes import callbacks  # noqa: PLC0415 - as above
-
-        return callbacks
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(
+        import_module(f"{__name__}.{_PLACES[name]}"), name
+    )  # where Flask is absent, the package is importable

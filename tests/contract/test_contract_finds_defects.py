@@ -213,6 +213,29 @@ DEFECTS = {
         """,
         "test_proved_payments_page_by_page",
     ),
+    "LatestWithoutItsPages": (
+        """
+        def latest(self, limit, before=None):
+            return super().latest(limit)[:0 if before else limit]
+        """,
+        "test_what_was_recorded_last",
+    ),
+    "LatestOfWhatIsOpen": (
+        """
+        def latest_callbacks(self, limit, before=None):
+            return [row for row in super().latest_callbacks(limit, before) if row.next_attempt_at]
+        """,
+        "test_what_was_recorded_last",
+    ),
+    "LatestByTimeAlone": (
+        """
+        def latest(self, limit, before=None):
+            rows = super().latest(1000)
+            last = self.get(before) if before else None
+            return [row for row in rows if last is None or row.initiated_at < last.initiated_at][:limit]
+        """,
+        "test_what_was_recorded_in_one_moment",
+    ),
     "InvoiceWithoutComparing": (
         """
         def change_invoice(self, invoice_id, version, changes):

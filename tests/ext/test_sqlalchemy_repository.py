@@ -261,13 +261,13 @@ def test_indexes_are_named_after_the_table():
         __table_args__ = (UniqueConstraint("order_id", name="one_payment"),)
 
     names = {index.name for index in Wide.__table__.indexes}
-    assert (11, True) == (len(names), max(map(len, names)) <= 63)
+    assert (12, True) == (len(names), max(map(len, names)) <= 63)
     assert "uq_shop_payments_short_code_mpesa_receipt_number" in {index.name for index in Payment.__table__.indexes}
     assert 5 == sum(index.unique for index in Wide.__table__.indexes)
 
 
 def test_each_sweep_goes_by_its_index(repository, engine):
-    """What recovery asks every few seconds is answered from the index of the rows that wait."""
+    """What recovery asks every few seconds is answered from the index of the rows that wait, and the last rows from theirs."""
     asked = []
 
     @event.listens_for(engine, "before_cursor_execute")
@@ -279,13 +279,15 @@ def test_each_sweep_goes_by_its_index(repository, engine):
         repository.due_invoices(sweep, NOW, 10) if sweep is not Sweep.UNSENT else None
     repository.due_callbacks(NOW, 10)
     repository.conflicts(10)
+    repository.latest(10)
+    repository.latest_callbacks(10)
     event.remove(engine, "before_cursor_execute", note)
     with engine.connect() as connection:
         plans = [
             "; ".join(str(step[-1]) for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values))
             for statement, values in asked
         ]
-    assert 7 == len(plans)
+    assert 9 == len(plans)
     assert not any("PENDING" in values or "conflict" in values for _, values in asked), "a prepared plan could not tell"
     assert [] == [plan for plan in plans if "USING INDEX ix_shop" not in plan]
 

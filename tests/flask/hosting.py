@@ -56,10 +56,11 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def served(app, port=0):
-    """The app on a real server on loopback; its port."""
+def served(app, port=0, *, to_a_browser=False):
+    """The app on a real server on loopback; its port. A browser's idle connections are not waited for at the end."""
     server = make_server("127.0.0.1", port, app, threaded=True, request_handler=Quiet)
-    server.daemon_threads = False  # so that closing it waits for what runs after an answer
+    server.daemon_threads = to_a_browser  # otherwise closing it waits for what runs after an answer
+    server.block_on_close = not to_a_browser
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -187,6 +187,8 @@ def test_every_key_at_once(repository):
         (lambda store: store.find(Key.ORIGINATOR_CONVERSATION_ID, "x"), "mpesa_originator"),
         (lambda store: store.find(Key.RECEIPT, ("600000", "x")), "mpesa_receipt"),
         (lambda store: store.settled_between("600000", NOON, NOON, 10), "mpesa_proved"),
+        (lambda store: store.latest(10, draft().id), "PRIMARY KEY"),
+        (lambda store: store.latest_callbacks(10, draft().id), "PRIMARY KEY"),
     ],
 )
 def test_no_question_reads_the_whole_table(repository, monkeypatch, work, index):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.repository.protocol import (
     AsyncInvoiceRepository,
+    AsyncLatestScan,
     AsyncRepository,
     AsyncSettledScan,
     AsyncSubscriptionRepository,
     InvoiceRepository,
+    LatestScan,
     Repository,
     SettledScan,
     SubscriptionRepository,
@@ -24,10 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncInvoiceRepository",
+    "AsyncLatestScan",
     "AsyncRepository",
     "AsyncSettledScan",
     "AsyncSubscriptionRepository",
     "InvoiceRepository",
+    "LatestScan",
     "MemoryRepository",
     "Repository",
     "SettledScan",

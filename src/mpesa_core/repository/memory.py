@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -215,10 +215,26 @@ class MemoryRepository(MemoryDues):
                 rows = [row for row in rows if (row.confirmed_at, self._order[row.id]) > edge]
             return self._first(rows, limit, lambda row: row.confirmed_at)
 
+    def latest(self, limit: int, before: UUID | None = None) -> Sequence[Transaction]:
+        """Transactions in the order in which they were recorded, the last one first, from before that one on."""
+        with self._lock:
+            return self._last(self._transactions, limit, before)
+
+    def latest_callbacks(self, limit: int, before: UUID | None = None) -> Sequence[CallbackRow]:
+        """Callbacks likewise."""
+        with self._lock:
+            return self._last(self._callbacks, limit, before)
+
     def close(self) -> None:
         """Nothing to close; here so that one repository can stand in for another."""
 
     # Below here the lock is held.
+
+    def _last(self, rows: Mapping[UUID, Any], limit: int, before: UUID | None) -> list[Any]:
+        everything = len(self._order)
+        end = everything if before is None else self._order.get(before, everything)
+        earlier = (row_id for row_id in rows if self._order[row_id] < end)
+        return [rows[row_id] for row_id in nlargest(max(limit, 0), earlier, key=self._order.__getitem__)]
 
     def _first(self, rows: Iterable[Any], limit: int | None, when: Callable[[Any], datetime | None]) -> list[Any]:
         def key(row: Any) -> tuple[datetime | None, int]:

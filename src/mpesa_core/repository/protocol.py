@@ -30,10 +30,12 @@ from mpesa_core.payments.subscriptions import SubscriptionDraft, SubscriptionKey
 
 __all__ = [
     "AsyncInvoiceRepository",
+    "AsyncLatestScan",
     "AsyncRepository",
     "AsyncSettledScan",
     "AsyncSubscriptionRepository",
     "InvoiceRepository",
+    "LatestScan",
     "Repository",
     "SettledScan",
     "SubscriptionRepository",
@@ -188,6 +190,33 @@ class AsyncSettledScan(Protocol):
     def settled_between(
         self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None
     ) -> Awaitable[Sequence[TransactionRecord]]: ...
+
+
+class LatestScan(Protocol):
+    """What a store may offer besides, and may leave out: what was recorded last, for people to look at.
+
+    :func:`mpesa_core.overview.overview` uses it. Nothing that is decided about a payment does.
+    """
+
+    def latest(self, limit: int, before: UUID | None = None) -> Sequence[TransactionRecord]:
+        """Transactions in the order in which they were recorded (``initiated_at``), the last one first.
+
+        Args:
+            limit: how many at the most.
+            before: the last one of the page before; one that is not there is none.
+        """
+        ...
+
+    def latest_callbacks(self, limit: int, before: UUID | None = None) -> Sequence[CallbackRecord]:
+        """Callbacks in the order in which they were recorded (``received_at``), as :meth:`latest`."""
+        ...
+
+
+class AsyncLatestScan(Protocol):
+    """The same as coroutines. See :class:`LatestScan`."""
+
+    def latest(self, limit: int, before: UUID | None = None) -> Awaitable[Sequence[TransactionRecord]]: ...
+    def latest_callbacks(self, limit: int, before: UUID | None = None) -> Awaitable[Sequence[CallbackRecord]]: ...
 
 
 class InvoiceRepository(Protocol):

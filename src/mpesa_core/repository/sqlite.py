@@ -170,6 +170,8 @@ _CANDIDATES: Final = (
 )
 _PROVED: Final = "mpesa_receipt_number IS NOT NULL AND short_code = ? AND confirmed_at BETWEEN ? AND ?"
 
+_LATEST: Final = "seq < ifnull((SELECT seq FROM {table} WHERE id = ?), 9223372036854775807) ORDER BY seq DESC LIMIT ?"
+
 
 class SqliteRepository(SqliteDues):
     """Transactions and callbacks in one SQLite file.
@@ -358,6 +360,14 @@ class SqliteRepository(SqliteDues):
             where += " AND (confirmed_at, seq) > (?, (SELECT seq FROM mpesa_transactions WHERE id = ?))"
             parameters += [parameters[1], str(after)]
         return self._transactions(f"{where} ORDER BY confirmed_at, seq LIMIT ?", [*parameters, max(limit, 0)])
+
+    def latest(self, limit: int, before: UUID | None = None) -> Sequence[Transaction]:
+        """Transactions in the order in which they were recorded, the last one first, from before that one on."""
+        return self._transactions(_LATEST.format(table="mpesa_transactions"), [str(before), max(limit, 0)])
+
+    def latest_callbacks(self, limit: int, before: UUID | None = None) -> Sequence[CallbackRow]:
+        """Callbacks likewise."""
+        return self._callbacks(_LATEST.format(table="mpesa_callbacks"), [str(before), max(limit, 0)])
 
     # How it is done
 

@@ -40,7 +40,7 @@ from mpesa_core.payments.records import (
     TransactionRecord,
     TransactionType,
 )
-from mpesa_core.repository.protocol import Repository
+from mpesa_core.repository.protocol import LatestScan, Repository, missing_operations
 from mpesa_core.testing.base import ContractBase
 from mpesa_core.testing.dues import DuesContract
 
@@ -1132,6 +1132,41 @@ class _SettledScanContract(ContractBase):
         assert (len(rows), sorted(moments)) == (len(moments), moments)
 
 
+class _LatestScanContract(ContractBase):
+    """What was recorded last; a store without ``latest`` and ``latest_callbacks`` promises nothing here."""
+
+    def test_what_was_recorded_last(self, repository: Repository) -> None:
+        """Transactions and callbacks come the last one first, whatever became of them, page by page, each once."""
+        if missing_operations(repository, LatestScan):
+            return
+        scan: Any = repository
+        drafts = [transaction_draft(initiated_at=_at(index), status=list(Status)[index % 6]) for index in range(7)]
+        calls = [callback_draft(received_at=_at(index), next_attempt_at=None) for index in range(7)]
+        for draft, call in zip(drafts, calls, strict=True):
+            repository.add(draft)
+            repository.add_callback(call)
+        newest = [draft.id for draft in reversed(drafts)], [call.id for call in reversed(calls)]
+        for expected, latest in zip(newest, (scan.latest, scan.latest_callbacks), strict=True):
+            assert expected[:3] == ids(latest(3))
+            assert [] == list(latest(0))
+            assert expected == ids(latest(100, uuid4()))
+            pages: list[UUID] = []
+            while page := ids(latest(3, pages[-1] if pages else None)):
+                pages += page
+            assert expected == pages
+
+    def test_what_was_recorded_in_one_moment(self, repository: Repository) -> None:
+        """No page leaves one out or shows one twice where several have the same time."""
+        if missing_operations(repository, LatestScan):
+            return
+        scan: Any = repository
+        expected = {repository.add(transaction_draft()).id for _ in range(5)}
+        pages: list[UUID] = []
+        while page := ids(scan.latest(2, pages[-1] if pages else None)):
+            pages += page
+        assert (5, expected) == (len(pages), set(pages))
+
+
 class RepositoryContract(
     CallbackContract,
     TransactionContract,
@@ -1139,6 +1174,7 @@ class RepositoryContract(
     _RaceContract,
     _InterruptionContract,
     _SettledScanContract,
+    _LatestScanContract,
     DuesContract,
 ):
     """Every promise of the repository protocol; see the module's docstring for how to run it on a store of your own.

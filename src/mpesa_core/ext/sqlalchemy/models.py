@@ -184,6 +184,7 @@ _OF_MIXINS: Final[Mapping[type, tuple[_Keys, _Indexes]]] = {
             **_UNANNOUNCED,
             ("short_code", "amount", "initiated_at"): "transaction_type = 'STK_PUSH' AND mpesa_receipt_number IS NULL",
             ("short_code", "confirmed_at"): "mpesa_receipt_number IS NOT NULL",
+            ("initiated_at",): None,
         },
     ),
     CallbackMixin: (
@@ -193,6 +194,7 @@ _OF_MIXINS: Final[Mapping[type, tuple[_Keys, _Indexes]]] = {
             ("token",): "next_attempt_at IS NOT NULL",
             ("correlation_id",): "next_attempt_at IS NOT NULL",
             ("disposition", "received_at"): "disposition = 'conflict' AND resolved_at IS NULL",
+            ("received_at",): None,
         },
     ),
     InvoiceMixin: (

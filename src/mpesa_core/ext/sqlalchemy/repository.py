@@ -233,6 +233,14 @@ class SqlAlchemyRepository:
             where.append(_later(model.confirmed_at, last.confirmed_at, model.id, last.id))
         return self._transactions.all(*where, order=("confirmed_at", "id"), limit=limit)
 
+    def latest(self, limit: int, before: UUID | None = None) -> Sequence[TransactionRecord]:
+        """Transactions in the order in which they were recorded, the last one first, from before that one on."""
+        return self._transactions.latest("initiated_at", limit, before)
+
+    def latest_callbacks(self, limit: int, before: UUID | None = None) -> Sequence[CallbackRecord]:
+        """Callbacks likewise."""
+        return self._callbacks.latest("received_at", limit, before)
+
     # Invoices
 
     def add_invoice(self, draft: InvoiceDraft) -> InvoiceRecord:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, inspect, literal_column, select, update
+from sqlalchemy import ColumnElement, CursorResult, inspect, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField
@@ -76,6 +76,16 @@ class Table(Generic[_R]):
         """The rows whose time of that name is not after ``now``, in the order of it."""
         due = getattr(self.model, name) <= plain("now", Kind.TIME, now)
         return self.all(due, *where, order=(name, "id"), limit=limit)
+
+    def latest(self, name: str, limit: int, before: UUID | None) -> list[_R]:
+        """The rows in the order of the time of that name, the last one first, from before that one on."""
+        moment = getattr(self.model, name)
+        last = self.first(self.model.id == before) if before is not None else None
+        question = select(self.model).order_by(moment.desc(), self.model.id.desc()).limit(max(limit, 0))
+        if last is not None:
+            at = getattr(last, name)
+            question = question.where(moment <= at, or_(moment < at, self.model.id < before))
+        return self._database.read(lambda session: list(session.scalars(question).unique()))
 
     # What is written
 
