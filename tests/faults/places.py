@@ -200,7 +200,7 @@ class Place:
 
     def serve(self, settings: Settings, repository: Any, bus: Any, **options: Any) -> tuple[Gateway, Post]:
         """The gateway, and how M-PESA reaches it."""
-        gateway = Gateway(settings, repository, bus=bus, runner="inline", **options)
+        gateway = Gateway(settings, repository, bus=bus, **{"runner": "inline", **options})
         webhooks = Webhooks(gateway)
 
         def post(path: str, raw: bytes) -> tuple[int, Callable[[], object]]:
@@ -310,7 +310,7 @@ class DjangoPlace(_Hosted):
             DATABASES={"default": database},
             INSTALLED_APPS=["mpesa_django"],
             MIDDLEWARE=["django.middleware.common.CommonMiddleware", "django.middleware.csrf.CsrfViewMiddleware"],
-            ROOT_URLCONF="tests.django.tillshop.urls",
+            ROOT_URLCONF="tests.faults.urls",
             USE_TZ=True,
             LOGGING_CONFIG=None,
         )
@@ -350,7 +350,7 @@ class DjangoPlace(_Hosted):
         return self._stores.DjangoRepository(*self._stores.MODELS)
 
     def serve(self, settings: Settings, repository: Any, bus: Any, **options: Any) -> tuple[Gateway, Post]:
-        gateway = self._front.DjangoGateway(settings, repository, bus=bus, runner="inline", **options)
+        gateway = self._front.DjangoGateway(settings, repository, bus=bus, **{"runner": "inline", **options})
         self._front.front._gateway, self._front.front._webhooks = gateway, Webhooks(gateway)
         return gateway, self._post
 
@@ -405,7 +405,7 @@ class FlaskPlace(_Hosted):
     def serve(self, settings: Settings, repository: Any, bus: Any, **options: Any) -> tuple[Gateway, Post]:
         from mpesa_flask.surroundings import FlaskGateway
 
-        gateway = FlaskGateway(self._app, settings, repository, runner="inline", **options)
+        gateway = FlaskGateway(self._app, settings, repository, **{"runner": "inline", **options})
         gateway.bus = gateway._driver._bus = bus
         self._app.extensions["mpesa"]._made["gateway"] = gateway
         self.application = self._app
