@@ -39,25 +39,12 @@ mpesa = _Commands("mpesa", help="Look after the app's payments.")
 @cache
 def _commands() -> dict[str, click.Command]:
     try:
-        from mpesa_core.cli.conflicts import conflicts  # noqa: PLC0415 - see the top
-        from mpesa_core.cli.doctor import doctor  # noqa: PLC0415
-        from mpesa_core.cli.local import sandbox  # noqa: PLC0415
-        from mpesa_core.cli.place import at_hand  # noqa: PLC0415
-        from mpesa_core.cli.registering import register_urls  # noqa: PLC0415
-        from mpesa_core.cli.upkeep import announce, reconcile, recover, replay, worker  # noqa: PLC0415
+        from mpesa_core.cli.hosted import hosted_commands  # noqa: PLC0415 - see the top
     except ModuleNotFoundError as error:
         if error.name != "rich":
             raise
         raise click.ClickException("flask mpesa needs rich: pip install 'mpesa-core[flask]'") from None
-    ours = [doctor, register_urls, worker, recover, reconcile, replay, announce, conflicts]
-    found = {str(each.name): _in_the_app(at_hand(each, _place)) for each in ours}
-    return {"sandbox": sandbox, **found}
-
-
-def _in_the_app(command: click.Command) -> click.Command:
-    assert command.callback is not None
-    command.callback = with_appcontext(command.callback)
-    return command
+    return hosted_commands(_place, around=with_appcontext)
 
 
 def _place() -> Place:

@@ -11,8 +11,8 @@ from flask import Flask, current_app, request_started
 from mpesa_core.errors import ConfigurationError
 from mpesa_core.gateway import Gateway
 from mpesa_core.queues import QUEUES
+from mpesa_core.settings import Settings
 from mpesa_flask.cli import mpesa as commands
-from mpesa_flask.config import settings_of
 from mpesa_flask.queues import check_queue
 from mpesa_flask.routes import callbacks
 from mpesa_flask.state import MpesaState, state_of
@@ -85,7 +85,7 @@ class Mpesa:
             known = "'thread', 'inline', 'celery', 'rq', a TaskRunner or what makes one"
             raise ConfigurationError([f"runner: got {self._runner!r}, expected {known}"])
         check_queue(self._runner)
-        settings = settings_of(app.config)
+        settings = Settings.from_config(app.config)
         app.extensions["mpesa"] = MpesaState(app, settings, kept_in, self._runner, self._resolve_c2b)
         if self._blueprint:
             prefix = self._url_prefix

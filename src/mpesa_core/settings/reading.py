@@ -1,8 +1,9 @@
-"""Settings from a mapping and from the environment."""
+"""Settings from a mapping, from a web framework's configuration, and from the environment."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from mpesa_core.settings.kinds import kind_of
 if TYPE_CHECKING:
     from mpesa_core.settings.schema import Settings
 
-__all__ = ["from_environ", "from_mapping"]
+__all__ = ["from_config", "from_environ", "from_mapping"]
 
 
 def from_mapping(cls: type[Settings], mapping: Mapping[str, Any], *, show: Callable[[str], str]) -> Settings:
@@ -50,6 +51,36 @@ def _shown(problem: str, known: list[str], show: Callable[[str], str]) -> str:
     """The problem with its setting's name as the user wrote it."""
     found = re.match(r"[a-z_0-9]+(?=[:\[])", problem)
     return show(found[0]) + problem[found.end() :] if found and found[0] in known else problem
+
+
+def from_config(cls: type[Settings], config: Mapping[str, Any], *, name: str) -> Settings:
+    """See :meth:`mpesa_core.settings.Settings.from_config`."""
+    prefix = f"{name}_"
+    keys = {key: value for key, value in config.items() if key.startswith(prefix)}
+    if name not in config:
+        return from_mapping(cls, _lowered(keys, cut=len(prefix)), show=lambda each: prefix + each.upper())
+    mapping = config[name]
+    if keys:
+        given = ", ".join(sorted(keys))
+        raise ConfigurationError(
+            [f"{name}: given as a mapping, beside {given}; give all settings in one of the two forms"]
+        )
+    if not isinstance(mapping, Mapping):
+        raise ConfigurationError([f"{name}: got {type(mapping).__name__}, expected a mapping of names to values"])
+    return from_mapping(cls, _lowered(mapping), show=str.upper)
+
+
+def _lowered(given: Mapping[Any, Any], cut: int = 0) -> dict[str, Any]:
+    names = Counter(str(key)[cut:].lower() for key in given)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ConfigurationError([f"{name.upper()}: given twice, in upper and lower case" for name in twice])
+    values = {str(key)[cut:].lower(): value for key, value in given.items()}
+    accounts = values.get("accounts")
+    if isinstance(accounts, Mapping):
+        values["accounts"] = {
+            name: _lowered(entry) if isinstance(entry, Mapping) else entry for name, entry in accounts.items()
+        }
+    return values
 
 
 def from_environ(cls: type[Settings], environ: Mapping[str, str], *, prefix: str, also: tuple[str, ...]) -> Settings:

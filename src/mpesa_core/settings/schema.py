@@ -14,7 +14,7 @@ from mpesa_core.settings import kinds
 from mpesa_core.settings.account import ACCOUNT_FIELDS, Account, inherit
 from mpesa_core.settings.checks import no_such, problems
 from mpesa_core.settings.kinds import seconds, texts
-from mpesa_core.settings.reading import from_environ, from_mapping
+from mpesa_core.settings.reading import from_config, from_environ, from_mapping
 from mpesa_core.settings.secret import Secret, secret
 
 __all__ = ["SAFARICOM_GATEWAYS", "Environment", "Settings"]
@@ -235,6 +235,23 @@ class Settings:
             ConfigurationError: everything that is wrong, at once, unknown names with the nearest known one.
         """
         return from_mapping(cls, mapping, show=show)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, name: str = "MPESA") -> Settings:
+        """Settings from a web framework's configuration, such as Flask's ``app.config``; its other keys are not ours.
+
+        ``MPESA_SHORT_CODE`` is ``short_code``, and so is ``SHORT_CODE`` in a mapping under ``MPESA`` (there, and in
+        accounts, in upper or lower case).
+
+        Args:
+            config: the configuration.
+            name: the key of the mapping, and what the single keys begin with.
+
+        Raises:
+            ConfigurationError: everything that is wrong, at once, an unknown name with the nearest known one; or both
+                forms were used.
+        """
+        return from_config(cls, config, name=name)
 
     @classmethod
     def from_environ(

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("flask")
-
 from mpesa_core.errors import ConfigurationError
-from mpesa_flask.config import settings_of
+from mpesa_core.settings import Settings
 
 
 def problems(config):
     with pytest.raises(ConfigurationError) as caught:
-        settings_of(config)
+        Settings.from_config(config)
     return list(caught.value.problems)
 
 
@@ -27,19 +25,19 @@ def problems(config):
 )
 def test_the_forms_mean_the_same(config):
     """Keys of the app, or one mapping; other keys are the host's."""
-    found = settings_of(config)
+    found = Settings.from_config(config)
     assert ("174379", 60.0) == (found.short_code, found.stk_deadline)
 
 
 def test_nothing_is_needed_to_receive():
     """Without any key the settings are the defaults."""
-    assert settings_of({}).short_code is None
+    assert Settings.from_config({}).short_code is None
 
 
 @pytest.mark.parametrize("till", [{"SHORT_CODE": "300584"}, {"short_code": "300584"}])
 def test_accounts_are_written_as_the_rest(till):
     """Their names stay as they are, their settings in upper or lower case."""
-    assert "300584" == settings_of({"MPESA_ACCOUNTS": {"Till": till}}).account("Till").short_code
+    assert "300584" == Settings.from_config({"MPESA_ACCOUNTS": {"Till": till}}).account("Till").short_code
 
 
 def test_every_problem_comes_at_once_under_its_key():
