@@ -265,8 +265,9 @@ def from_nairobi(value: object) -> datetime | None:
         found = form.fullmatch(text)
         if found is None:
             continue
-        parts = {name: int(part) for name, part in found.groupdict().items() if name != "fraction"}
-        fraction = found.groupdict().get("fraction") or ""
+        groups = found.groupdict()
+        fraction = groups.pop("fraction", None) or ""
+        parts = {name: int(part) for name, part in groups.items()}
         try:
             local = datetime(**parts, microsecond=int(fraction[:6].ljust(6, "0")), tzinfo=NAIROBI)
             return local.astimezone(UTC)

@@ -685,3 +685,11 @@ def test_every_field_can_be_read_on_every_kind_of_callback():
         assert all(hasattr(found, field) for field in fields)
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             found.outcome = S
+
+
+@pytest.mark.parametrize("name", ["SecurityCredential", "PASSWORD", r"Pass\u0077ord", r"Pass\u212aey", "Pass\u212aey"])
+def test_a_credential_is_blotted_out_however_its_name_is_spelt(name):
+    """In any case, by an escape, or by a letter beyond ASCII that is a K in lower case."""
+    body = f'{{"Result": {{"ResultCode": 0, "{name}": "secret"}}}}'.encode()
+    (blotted,) = (value for key, value in decode_callback(B2C, body).raw["Result"].items() if key != "ResultCode")
+    assert "…" == blotted

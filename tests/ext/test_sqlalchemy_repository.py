@@ -344,3 +344,33 @@ def test_a_file_is_shared(tmp_path):
     with made_engine(f"sqlite:///{tmp_path / 'a.db'}") as one, made_engine(one.url) as two:
         row = repository_on(one).add(transaction_draft())
         assert 2 == repository_on(two).change(row.id, 1, {"checks": 1}).version
+
+
+@pytest.mark.parametrize("listened_to", ["nothing", "engine", "sessions"])
+def test_on_postgresql_one_statement_is_a_transaction_by_itself(alchemy_postgres, listened_to):
+    """A read or a change is not begun and ended besides, unless the host has something to say when one begins."""
+    repository = empty_repository(alchemy_postgres)
+    engine = create_engine(alchemy_postgres.url)
+    sessions = sessionmaker(engine)
+    heard = []
+    if listened_to == "engine":
+        event.listen(engine, "begin", lambda _connection: heard.append("begin"))
+    if listened_to == "sessions":
+        event.listen(sessions, "after_begin", lambda *_: heard.append("begin"))
+    repository = bare(sessions)
+    row = repository.add(transaction_draft())
+    commits = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _see(connection, *_):
+        commits.append(connection.connection.driver_connection.autocommit)
+
+    heard.clear()
+    changed = repository.change(row.id, row.version, {"status": Status.PROCESSING})
+    found = repository.get(row.id)
+    assert ("PROCESSING", 2, 2) == (changed.status, changed.version, found.version)
+    assert [listened_to == "nothing"] * 2 == commits
+    assert ([] if listened_to == "nothing" else ["begin"] * 2) == heard
+    with engine.connect() as connection:  # the pool's connections are as they were
+        assert not connection.connection.driver_connection.autocommit
+    engine.dispose()

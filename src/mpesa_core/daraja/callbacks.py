@@ -844,6 +844,13 @@ _DECODERS: Mapping[CallbackType, Callable[[CallbackType, Any], Callback]] = {
 }
 
 _SECRETS = frozenset({"securitycredential", "password", "passkey", "initiatorpassword", "access_token"})
+_SECRETS_IN_BODIES = tuple(name.encode() for name in sorted(_SECRETS))
+
+
+def _may_hold_credentials(body: bytes) -> bool:
+    """Whether one of their names may be in the text: it is there in its letters, or spelt by escapes or beyond ASCII."""
+    lowered = body.lower()
+    return not body.isascii() or b"\\u" in body or any(name in lowered for name in _SECRETS_IN_BODIES)
 
 
 def _without_credentials(value: Any) -> None:
@@ -871,13 +878,14 @@ def decode_callback(callback_type: CallbackType | str, body: bytes) -> Callback:
         is ever raised, and the time it takes is proportional to the body: depth and the length of numbers are bounded.
     """
     try:
-        kind = CallbackType(callback_type)
+        kind = callback_type if isinstance(callback_type, CallbackType) else CallbackType(callback_type)
     except ValueError:
         return Unreadable(problem="unknown callback type")
     raw = None
     try:
         raw = loads(body)
-        _without_credentials(raw)
+        if _may_hold_credentials(body):
+            _without_credentials(raw)
         return _DECODERS[kind](kind, raw)
     except (_Unfit, ValueError) as error:
         problem = str(error)

@@ -126,7 +126,7 @@ class Table(Generic[_R]):
             row: _R | None = _one(session, self.model, row_id) if result.rowcount else None
             return row
 
-        return self._database.write(work, self._refusing(row_id, values))
+        return self._database.write(work, self._refusing(row_id, values), one_statement=True)
 
     def _values(self, core: Mapping[str, Any], source: Any) -> dict[str, Any]:
         """The attributes to set: the core's, checked, and those of the ``host`` of a draft or of changes."""
