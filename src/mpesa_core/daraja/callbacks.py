@@ -848,7 +848,7 @@ _SECRETS_IN_BODIES = tuple(name.encode() for name in sorted(_SECRETS))
 
 
 def _may_hold_credentials(body: bytes) -> bool:
-    """Whether one of their names may be in the text: it is there in its letters, or spelt by escapes or beyond ASCII."""
+    """Whether one of their names may be in the text: in its own letters, or spelt by escapes or beyond ASCII."""
     lowered = body.lower()
     return not body.isascii() or b"\\u" in body or any(name in lowered for name in _SECRETS_IN_BODIES)
 
