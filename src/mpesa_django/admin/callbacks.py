@@ -10,10 +10,13 @@ from django.apps import apps
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 
 from mpesa_core.cli.telling import told_row, told_verdict
 from mpesa_core.payments.records import Disposition
+from mpesa_core.redaction import redact
 from mpesa_core.repository.rows import CALLBACK
 from mpesa_django.admin.attention import CallbackAttention
 from mpesa_django.admin.desk import DeskAdmin
@@ -42,7 +45,7 @@ class MpesaCallbackLogAdmin(DeskAdmin):
         "accept": "accept_view",
         "dismiss": "dismiss_view",
     }
-    list_display = ("received_at", "callback_type", "state", "about", "correlation_id", "error")
+    list_display = ("when", "callback_type", "state", "about", "problem")
     list_filter = (CallbackAttention, "disposition", "callback_type", "received_at")
     ordering = ("-received_at",)
     search_fields = ("correlation_id", "related_transaction_id", "id")
@@ -56,6 +59,16 @@ class MpesaCallbackLogAdmin(DeskAdmin):
     )
 
     # What is shown
+
+    @admin.display(description="received", ordering="received_at")
+    def when(self, row: Any) -> str:
+        """To the second, in the project's time zone."""
+        return date_format(localtime(row.received_at), "Y-m-d H:i:s")
+
+    @admin.display(description="problem")
+    def problem(self, row: Any) -> str:
+        """Why it was not applied, without whole phone numbers."""
+        return redact(row.error or "")
 
     @admin.display(description="what became of it", ordering="disposition")
     def state(self, row: Any) -> str:

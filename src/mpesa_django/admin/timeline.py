@@ -62,7 +62,7 @@ def timeline(row: TransactionRecord, callbacks: Iterable[Any]) -> list[Moment]:
     """Everything in the order of time."""
     moments = [Moment(at=row.initiated_at, title="Recorded"), *map(moment_of, callbacks)]
     if row.settled_at is not None:
-        by = f"on the word of: {row.settled_by}" if row.settled_by else ""
+        by = f"By: {row.settled_by}." if row.settled_by else ""
         moments.append(Moment(at=row.settled_at, title="Settled", said=by))
     if row.announce_until is not None and row.settled_at is not None:
         said = "Its signals have not all been delivered yet."
@@ -73,16 +73,20 @@ def timeline(row: TransactionRecord, callbacks: Iterable[Any]) -> list[Moment]:
 def moment_of(callback: Any) -> Moment:
     """A callback's entry: what it says, and what became of it."""
     message = decode_callback(CallbackType(callback.callback_type), bytes(callback.raw_bytes))
-    parts = [f"{message.outcome}", message.result_desc, message.receipt_number]
-    amount = f"{message.amount:,.2f} shillings" if message.amount is not None else None
-    said = ", ".join(part for part in (*parts, amount) if part)
+    facts = [
+        str(message.outcome).capitalize(),
+        f"{message.amount:,.2f} shillings" if message.amount is not None else None,
+        f"receipt {message.receipt_number}" if message.receipt_number else None,
+        f"“{message.result_desc}”" if message.result_desc else None,
+    ]
+    said = ", ".join(fact for fact in facts if fact)
     state = callback.disposition or "open"
     if callback.resolved_at is not None:
         state = f"{state}, resolved"
     return Moment(
         at=callback.received_at,
         title=callback.callback_type,
-        said=f"{said}. {callback.error or ''}".strip(),
+        said=f"{said}. {callback.error}" if callback.error else said,
         badge=badge(callback.disposition or "open", state.capitalize()),
         body=body(callback),
         pk=callback.pk,

@@ -10,7 +10,9 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.formats import date_format
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 
 from mpesa_core.cli.telling import told_row
 from mpesa_core.payments.machine import is_known
@@ -40,7 +42,7 @@ class MpesaTransactionAdmin(DeskAdmin):
     change_form_template = "mpesa_django/admin/transaction.html"
     kinds = TRANSACTION
     deeds = {"ask": "ask_view", "reverse": "reverse_view"}  # noqa: RUF012 - declared as a class variable
-    list_display = ("initiated_at", "transaction_type", "state", "money", "phone", "reference", "receipt", "attention")
+    list_display = ("when", "standing", "money", "phone", "reference", "receipt", "transaction_type")
     list_filter = (TransactionAttention, "status", "transaction_type", "initiated_at")
     ordering = ("-initiated_at",)
     search_fields = (
@@ -55,7 +57,7 @@ class MpesaTransactionAdmin(DeskAdmin):
         "id",
     )
     search_help_text = "Phone number in any form, receipt, reference, or an identifier."
-    readonly_fields = ("state", "known", "parent", "payload", "reservations")
+    readonly_fields = ("state", "known", "parent", "reservations")
     actions = ("ask_mpesa",)
     groups = (
         (
@@ -73,7 +75,7 @@ class MpesaTransactionAdmin(DeskAdmin):
                 "reservations",
             ),
         ),
-        ("What M-PESA said", ("result_code_text", "result_desc", "reason", "settled_by", "payload")),
+        ("What M-PESA said", ("result_code_text", "result_desc", "reason", "settled_by")),
         ("Times", ("initiated_at", "settled_at", "confirmed_at", "next_check_at", "checks", "announce_until")),
         (
             "Identifiers",
@@ -91,6 +93,11 @@ class MpesaTransactionAdmin(DeskAdmin):
     )
 
     # What is shown
+
+    @admin.display(description="recorded", ordering="initiated_at")
+    def when(self, row: Any) -> str:
+        """To the minute, in the project's time zone."""
+        return date_format(localtime(row.initiated_at), "Y-m-d H:i")
 
     @admin.display(description="status", ordering="status")
     def state(self, row: Any) -> str:
@@ -117,10 +124,10 @@ class MpesaTransactionAdmin(DeskAdmin):
         """M-PESA's."""
         return row.mpesa_receipt_number or "-"
 
-    @admin.display(description="look")
-    def attention(self, row: Any) -> str:
-        """Whether a person should look at it."""
-        return mark(row)
+    @admin.display(description="status", ordering="status")
+    def standing(self, row: Any) -> str:
+        """The status, and whether a person should look at it."""
+        return format_html("{} {}", self.state(row), mark(row))
 
     @admin.display(description="known for certain", boolean=True)
     def known(self, row: Any) -> bool:
@@ -135,15 +142,10 @@ class MpesaTransactionAdmin(DeskAdmin):
         known = self.model._base_manager.filter(pk=row.parent_id).exists()  # noqa: SLF001 - hides no row
         return linked(self.page(row.parent_id) if known else None, row.parent_id)
 
-    @admin.display(description="body that settled it")
-    def payload(self, row: Any) -> str:
-        """Parsed."""
-        return _preformatted(row.raw_callback_payload)
-
     @admin.display(description="given back, or on its way")
     def reservations(self, row: Any) -> str:
         """Refunds with their amounts."""
-        return _preformatted(row.reserved or None)
+        return format_html('<pre class="mpesa-body">{}</pre>', pretty(row.reserved)) if row.reserved else "-"
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         """As ever, and a phone number however it is written."""
@@ -165,9 +167,7 @@ class MpesaTransactionAdmin(DeskAdmin):
 
         children = self.model._base_manager.filter(parent_id=row.pk).order_by("initiated_at")  # noqa: SLF001 - as above
         return {
-            "told": told_row(row),
-            "badge": self.state(row),
-            "mark": mark(row),
+            "told": self.standing(row),
             "explanation": explanation(row),
             "conflicts": [
                 {**entry, "page": callback_page(entry["callback"]) if entry.get("callback") else None}
@@ -238,7 +238,3 @@ def _ask(row: Any) -> str:
         f"Nothing new: {told_row(fresh)}. M-PESA answers some questions later, by a callback, and takes only a few a "
         "minute."
     )
-
-
-def _preformatted(value: Any) -> str:
-    return "-" if value is None else format_html('<pre class="mpesa-body">{}</pre>', pretty(value))
