@@ -305,7 +305,8 @@ def main(subjects: Sequence[Subject], arguments: Sequence[str] | None = None) ->
     parser.add_argument("--no-skips", action="store_true", help="a row that cannot be measured here is an error")
     given = parser.parse_args(arguments)
     scale = Scale(rounds=1 if given.quick else given.rounds, quick=given.quick)
-    chosen = [each for each in subjects if not given.names or any(name in each.name for name in given.names)]
+    wanted = [name.lower() for name in given.names] or [""]
+    chosen = [each for each in subjects if any(name in each.name.lower() for name in wanted)]
     before = _machine()
     print("  ".join(name.ljust(width) for name, width in _COLUMNS).rstrip(), flush=True)
     outcomes: list[Outcome] = []

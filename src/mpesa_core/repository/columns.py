@@ -167,7 +167,11 @@ def _code_out(value: int | str) -> int:
 
 def json_value(text: str) -> Any:
     """The value of a JSON text, its fractions as Decimal."""
-    return json.loads(text, parse_float=Decimal, parse_int=_number)
+    return _DECODER.decode(text) if text != "{}" else {}
+
+
+# Made once: that takes as long as reading a small text.
+_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_int=_number)
 
 
 _OUT: Final[Mapping[Kind, Callable[[Any], Any]]] = {

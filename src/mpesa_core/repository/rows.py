@@ -62,6 +62,8 @@ class Kind(Enum):
     BYTES = auto()
     """Exact bytes."""
 
+    __hash__ = object.__hash__  # for each field of each row; Enum's own is written in Python
+
 
 _SPECIAL: Final = {
     "id": Kind.IDENTIFIER,
