@@ -22,7 +22,7 @@ from mpesa_core.daraja.answers import Accepted
 from mpesa_core.daraja.codec import dumps
 from mpesa_core.daraja.express import StkPush, StkPushAccepted, StkQuery
 from mpesa_core.daraja.status import TransactionStatus
-from mpesa_core.errors import NotYet
+from mpesa_core.errors import NotYet, StorageError
 from mpesa_core.payments.records import Status
 from mpesa_core.settings import Settings
 from tests.faults.places import Place
@@ -115,7 +115,7 @@ class Receivers:
         row = subject(name, arguments)
         facts = {"id": row.id, "generation": row.generation, "status": row.status} if row is not None else {}
         if row is not None and name not in ("payment_initiated", "settlement_conflict"):
-            facts["seen"] = self._place.seen(row.id)
+            facts["seen"] = self._place.seen(row.id) or [row.status, row.generation]
         if name == "settlement_conflict" and arguments["callback"] is not None:
             facts["callback"] = arguments["callback"].id
         self._record.tell("signal", name=name, **facts)
@@ -204,6 +204,8 @@ class Life:
             clock=self.clock,
             new_id=lambda: UUID(int=self._random.getrandbits(128), version=4),
         )
+        self.outage = False
+        """Whether the database may fail: what it fails in is left to a later life, and a refusal is right."""
         self.acknowledge_first = defect is not None and defect.acknowledges_first
 
     def clock(self) -> datetime:
@@ -236,15 +238,23 @@ class Life:
         """Ask for every payment, take in whatever M-PESA has not yet seen acknowledged, and recover."""
         for payment in self.payments.values():
             if initiate:
-                self.initiate(payment)
+                self._do(self.initiate, payment)
         posts = [(payment, index) for payment in self.payments.values() for index in range(len(payment.story.posts))]
         self._random.shuffle(posts)
         for payment, index in posts:
             self.post(payment, index)
         for payment in self.payments.values():
             if payment.story.reversed:
-                self.give_back(payment)
-        self.gateway.recover()
+                self._do(self.give_back, payment)
+        self._do(self.gateway.recover)
+
+    def _do(self, work: Callable[..., Any], *given: Any) -> None:
+        try:
+            work(*given)
+        except StorageError as error:
+            if not self.outage:
+                raise
+            self.record.tell("failed", text=type(error).__name__)
 
     def sweep_until_quiet(self) -> None:
         """Let time pass, beyond every lease and deadline, and sweep as a worker does."""
@@ -275,7 +285,9 @@ class Life:
         if self.acknowledge_first:
             self.record.tell("acked", **facts)
         status, finish = self._receive(path, raw)
-        if status != 200:
+        if status == 503 and self.outage:
+            self.record.tell("refused", name=name, status=status)
+        elif status != 200:
             self.record.tell("violation", rule="answer", detail=f"{name} was answered {status}")
         elif not self.acknowledge_first:
             self.record.tell("acked", **facts)

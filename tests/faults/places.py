@@ -152,8 +152,10 @@ class _Server:
         try:
             with self._connect() as connection:
                 row = connection.execute(question, [transaction_id]).fetchone()
+        except (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown):
+            return []
         except psycopg.Error as error:
-            return [str(error), 0]
+            return [str(error), 0] if error.sqlstate else []
         return list(row.values()) if row else ["absent", 0]
 
 
@@ -231,7 +233,10 @@ class Place:
         return [{**row, "id": str(UUID(str(row["id"])))} for row in rows]
 
     def seen(self, transaction_id: UUID) -> list[Any]:
-        """Status and generation as a second connection reads them while it holds the lock, without waiting for it."""
+        """Status and generation as a second connection reads them while it holds the lock, without waiting for it.
+
+        What stood in its way, with 0, where it could not have the lock; nothing where the server could not be reached.
+        """
         return self.store.probe(transaction_id)
 
 

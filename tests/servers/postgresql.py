@@ -31,9 +31,14 @@ def postgres_binaries() -> Path | None:
 
 
 class Postgres:
-    """A cluster of its own. Commits are durable as they are by default (fsync and synchronous_commit are on)."""
+    """A cluster of its own. Commits are durable as they are by default (fsync and synchronous_commit are on).
 
-    def __init__(self, binaries: Path) -> None:
+    Args:
+        binaries: the folder with initdb and postgres.
+        more: settings besides. ``fsync="off"`` survives the crash of the server, as a test can make one, and no other.
+    """
+
+    def __init__(self, binaries: Path, **more: object) -> None:
         folder = own_folder("pg")
         if not str(binaries).startswith("/usr/"):  # nobody may not be allowed to look into the virtual environment
             shutil.copytree(binaries.parent, folder / "install")
@@ -55,6 +60,7 @@ class Postgres:
             "max_connections": 200,
             "shared_buffers": "64MB",
             "timezone": "Africa/Nairobi",  # times must come right whatever the server's own zone is
+            **more,
         }
         command = [str(binaries / "postgres"), "-D", str(data)]
         for name, value in settings.items():
