@@ -47,6 +47,7 @@ def serve(port: int) -> None:
     from django.contrib.auth import get_user_model  # noqa: PLC0415 - needs Django to be set up
     from django.core.management import call_command  # noqa: PLC0415 - as above
 
+    print("Making the tables...", flush=True)
     call_command("migrate", verbosity=0)
     if not get_user_model().objects.filter(username="staff").exists():
         get_user_model().objects.create_superuser("staff", password="staff")  # noqa: S106 - for this machine alone
@@ -57,7 +58,12 @@ def serve(port: int) -> None:
     for phone, (what, _) in MAGIC_PHONES.items():
         print(f"  {phone}  {what}")
     print("Ctrl-C ends it.", flush=True)
-    call_command("runserver", f"127.0.0.1:{port}", use_reloader=False)
+    from mpesa_django import mpesa  # noqa: PLC0415 - as above
+
+    try:
+        call_command("runserver", f"127.0.0.1:{port}", use_reloader=False)
+    finally:
+        mpesa.close()
 
 
 if __name__ == "__main__":

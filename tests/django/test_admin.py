@@ -390,6 +390,71 @@ def test_invoices_and_subscriptions_are_shown(daraja, staff):
         assert "254712345678" in read(staff, page(row))
 
 
+def test_a_long_timeline_is_cut_and_says_so(daraja, staff):
+    """A hundred callbacks are shown, and the page says that there are more."""
+    payment = paid(daraja)
+    rows = [
+        CallbackLog(callback_type="STK", raw_bytes=b"{}", related_transaction_id=payment.pk, disposition="duplicate")
+        for _ in range(100)
+    ]
+    assert "Only the first" not in read(staff, page(payment))
+    CallbackLog.objects.bulk_create(rows)
+    assert "Only the first 100 callbacks" in read(staff, page(payment))
+    assert 102 == len(staff.get(page(payment)).context_data["timeline"])
+
+
+def test_no_action_on_more_than_a_page(daraja, staff):
+    """Who selects everything there is by a slip asks nothing."""
+    CallbackLog.objects.bulk_create([CallbackLog(callback_type="STK", raw_bytes=b"{}") for _ in range(51)])
+    chosen = {"action": "reprocess", "select_across": "1", "index": "0"}
+    chosen["_selected_action"] = [str(CallbackLog.objects.first().pk)]
+    address = reverse("admin:default_models_mpesacallbacklog_changelist")
+    assert ["Select at most 50; nothing was done."] == told(staff.post(address, chosen, follow=True))
+    assert not LogEntry.objects.exists()
+
+
+def test_a_callbacks_page_is_linked_for_those_who_may_see_it(daraja, staff):
+    """The timeline links the callback; for somebody without its permission it does not."""
+    payment, callback = paid(daraja), CallbackLog.objects.get()
+    assert page(callback) in read(staff, page(payment))
+    text = read(logged_in("view_mpesatransaction"), page(payment))
+    assert page(callback) not in text
+    assert page(payment, "ask") not in text
+    assert page(payment, "reverse") not in text
+
+
+@pytest.mark.parametrize("database", ["django_sqlite", "django_postgres", "django_mariadb"])
+def test_the_questions_suit_every_database(request, database):
+    """The filters, the search and the timeline ask what each database understands."""
+    from django.contrib import admin
+
+    from mpesa_django.admin import MpesaTransactionAdmin
+    from mpesa_django.admin.attention import TransactionAttention
+    from tests.django.stores import Transaction as OfAHost
+    from tests.django.stores import empty_repository
+
+    alias = request.getfixturevalue(database)
+    empty_repository(alias)
+    now = mpesa.clock()
+    rows = OfAHost._base_manager.using(alias)
+    given = {"transaction_type": "STK_PUSH", "status": "PROCESSING", "phone_number": "254712345678"}
+    held = rows.create(**given, conflicts={"success:-:-": {"callback": None, "problem": "It contradicts."}})
+    late = rows.create(**given, initiated_at=now - timedelta(days=1), account_reference="INV-7")
+    lapsed = rows.create(**{**given, "status": "SUCCESS"}, announce_until=now - timedelta(hours=1))
+    page_of_all = MpesaTransactionAdmin(OfAHost, admin.site)
+
+    def filtered(choice):
+        asked = TransactionAttention(None, {"attention": [choice]}, OfAHost, page_of_all)
+        return [row.pk for row in asked.queryset(None, rows.all())]
+
+    def searched(term):
+        return {row.pk for row in page_of_all.get_search_results(None, rows.all(), term)[0]}
+
+    assert [[held.pk], [late.pk], [lapsed.pk]] == [filtered(each) for each in ("conflict", "late", "unannounced")]
+    assert [{late.pk}, {held.pk}] == [searched("inv-7"), searched(str(held.pk))]
+    assert {held.pk, late.pk, lapsed.pk} == searched("0712 345 678")
+
+
 def test_a_host_adds_what_is_its_own(daraja):
     """Its own fields come first on the page, and its own fieldsets replace ours."""
     from django.contrib import admin

@@ -20,8 +20,8 @@ from mpesa_core.redaction import redact
 from mpesa_core.repository.rows import CALLBACK
 from mpesa_django.admin.attention import CallbackAttention
 from mpesa_django.admin.desk import DeskAdmin
-from mpesa_django.admin.showing import badge, body, linked, page_of, pretty
-from mpesa_django.admin.timeline import moment_of
+from mpesa_django.admin.showing import body, linked, page_of, pretty
+from mpesa_django.admin.timeline import became, moment_of
 from mpesa_django.conf import configuration
 from mpesa_django.front import mpesa
 
@@ -73,7 +73,7 @@ class MpesaCallbackLogAdmin(DeskAdmin):
     @admin.display(description="what became of it", ordering="disposition")
     def state(self, row: Any) -> str:
         """In words and in colour."""
-        return moment_of(row).badge if row.disposition else badge("open", "Open")
+        return became(row)
 
     @admin.display(description="transaction")
     def about(self, row: Any) -> str:
@@ -111,7 +111,7 @@ class MpesaCallbackLogAdmin(DeskAdmin):
     @admin.action(description="Process the selected callbacks again", permissions=["work"])
     def reprocess(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Each as if it had just come; what is settled is not settled twice."""
-        for row in queryset:
+        for row in self.few(request, queryset):
             self.work(request, row, lambda row=row: _reprocess(row))  # type: ignore[misc] # the row of this round
 
     def reprocess_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:

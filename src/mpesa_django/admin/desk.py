@@ -132,6 +132,14 @@ class DeskAdmin(_ModelAdmin):
         self.message_user(request, said, messages.SUCCESS)
         return True
 
+    def few(self, request: HttpRequest, chosen: models.QuerySet[Any]) -> Sequence[Any]:
+        """What somebody selected in the list; nothing where it is more than a page of it."""
+        rows = list(chosen[: self.list_per_page + 1])
+        if len(rows) > self.list_per_page:
+            self.message_user(request, f"Select at most {self.list_per_page}; nothing was done.", messages.ERROR)
+            return []
+        return rows
+
     def posted(self, request: HttpRequest, row: Any, do: Callable[[], str]) -> HttpResponse:
         """Do it, where it was posted, and go back to the row's page."""
         if request.method != "POST":

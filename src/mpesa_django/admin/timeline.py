@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +16,10 @@ from mpesa_core.payments.records import TransactionRecord
 from mpesa_django.admin.showing import badge, body
 from mpesa_django.conf import configuration
 
-__all__ = ["Moment", "callback_model", "callbacks_of", "moment_of", "timeline"]
+__all__ = ["MOST", "Moment", "became", "callback_model", "callbacks_of", "moment_of", "timeline"]
 
-_MOST = 100
+MOST = 100
+"""How many callbacks a timeline shows."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,19 +49,19 @@ def callback_model() -> Any:
 
 
 def callbacks_of(row: TransactionRecord) -> list[Any]:
-    """Its callbacks, oldest first: those that were related to it, and those that name its token or an id of it."""
+    """Its callbacks, oldest first: those related to it, and those that name its token or an id. One more than MOST."""
     named = (row.checkout_request_id, row.conversation_id, row.originator_conversation_id)
     found = Q(related_transaction_id=row.id) | Q(correlation_id__in=[each for each in named if each])
     if row.callback_token:
         found |= Q(token=row.callback_token)
     model = callback_model()
     rows = model._base_manager.using(router.db_for_write(model))  # noqa: SLF001 - hides no row, from no replica
-    return list(rows.filter(found).order_by("received_at", "pk")[:_MOST])
+    return list(rows.filter(found).order_by("received_at", "pk")[: MOST + 1])
 
 
-def timeline(row: TransactionRecord, callbacks: Iterable[Any]) -> list[Moment]:
+def timeline(row: TransactionRecord, callbacks: Sequence[Any]) -> list[Moment]:
     """Everything in the order of time."""
-    moments = [Moment(at=row.initiated_at, title="Recorded"), *map(moment_of, callbacks)]
+    moments = [Moment(at=row.initiated_at, title="Recorded"), *map(moment_of, callbacks[:MOST])]
     if row.settled_at is not None:
         by = f"By: {row.settled_by}." if row.settled_by else ""
         moments.append(Moment(at=row.settled_at, title="Settled", said=by))
@@ -80,14 +81,18 @@ def moment_of(callback: Any) -> Moment:
         f"“{message.result_desc}”" if message.result_desc else None,
     ]
     said = ", ".join(fact for fact in facts if fact)
-    state = callback.disposition or "open"
-    if callback.resolved_at is not None:
-        state = f"{state}, resolved"
     return Moment(
         at=callback.received_at,
         title=callback.callback_type,
         said=f"{said}. {callback.error}" if callback.error else said,
-        badge=badge(callback.disposition or "open", state.capitalize()),
+        badge=became(callback),
         body=body(callback),
         pk=callback.pk,
     )
+
+
+def became(callback: Any) -> str:
+    """What became of a callback, as a badge."""
+    state = callback.disposition or "open"
+    resolved = ", resolved" if callback.resolved_at is not None else ""
+    return badge(state, f"{state.capitalize()}{resolved}")
