@@ -203,10 +203,15 @@ def test_programs_print_what_the_page_says(page, tmp_path):
             if block.mark == "file":
                 if "from flask import" in block.text:
                     pytest.importorskip("flask")
+                if "import uvicorn" in block.text:
+                    pytest.importorskip("fastapi")
+                    pytest.importorskip("uvicorn")
                 if "from sqlalchemy import" in block.text:
                     pytest.importorskip("sqlalchemy")
                 text = re.sub(
-                    r"(?<=127\.0\.0\.1[:\"], )\b8000\b|(?<=127\.0\.0\.1:)(?:8000|8070)\b", _port(ports), block.text
+                    r"(?<=127\.0\.0\.1[:\"], )\b8000\b|(?<=127\.0\.0\.1:)(?:8000|8070)\b|(?<=port=)8000\b",
+                    _port(ports),
+                    block.text,
                 )
                 (tmp_path / block.words).write_text(text, "utf-8")
             elif block.mark == "run":
