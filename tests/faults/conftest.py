@@ -6,6 +6,9 @@ import importlib.util
 
 import pytest
 
+from tests.django.databases import *  # noqa: F403 - fixtures
+from tests.ext.databases import *  # noqa: F403 - fixtures
+
 _NEEDED = {"django": ("django",), "flask": ("flask", "sqlalchemy")}
 
 

@@ -29,6 +29,8 @@ SECRETS = {
 }
 ORGANISATION = {"passkey": "CANARYpasskey" + "p" * 20, "initiator_password": "CANARYinitiator99!"}
 CALLBACK_SECRET = "CANARYcallback" + "c" * 20
+OURS = ("mpesa_core", "mpesa_django", "mpesa_flask", "tests.django.stores", "tests.ext.stores")
+"""Whose objects are looked at: the SDK's, and the rows that are a host's."""
 
 
 class Sink(logging.Handler):
@@ -61,11 +63,12 @@ class Told:
     """What people get to see: errors in every form, and the repr of whatever the SDK holds in memory."""
 
     def __init__(self):
-        self.texts, self.insides = [], []
+        self.texts, self.insides, self.given = [], [], []
 
     def call(self, work, *arguments, **keywords):
         try:
-            return work(*arguments, **keywords)
+            self.given.append(work(*arguments, **keywords))  # held, so that it is among what is shown
+            return self.given[-1]
         except MpesaError as error:
             chain = error
             while chain is not None:
@@ -83,7 +86,7 @@ class Told:
             module = type(each).__module__
             if not isinstance(module, str):  # of some C types it is a descriptor
                 continue
-            if module.startswith("mpesa_core") and not module.startswith("mpesa_core.sandbox"):
+            if module.startswith(OURS) and not module.startswith("mpesa_core.sandbox"):
                 with contextlib.suppress(ReferenceError):
                     found.setdefault(type(each), []).append(repr(each))
         return found
@@ -150,35 +153,111 @@ def everything(shop, told):
     shop.sweep(90_000)
 
 
+class Kept:
+    """A store: what makes its repository, a bus of its framework on which a receiver raises, and its rows as text."""
+
+    def __init__(self, make, bus, dump):
+        self.make, self.bus, self.dump = make, bus, dump
+
+
+RAISING = ("payment_confirmed", "payout_failed", "settlement_conflict")
+
+
+@pytest.fixture(params=["core", "django_sqlite", "django_postgres", "alchemy_sqlite", "alchemy_postgres"])
+def kept(request, tmp_path):
+    """Each store."""
+    framework, _, _ = request.param.partition("_")
+    make = {"core": kept_by_the_core, "django": kept_by_django, "alchemy": kept_by_sqlalchemy}[framework]
+    yield from make(request, tmp_path)
+
+
+def kept_by_the_core(_request, tmp_path):
+    def bus(broken):
+        receiver = lambda _sender, **arguments: broken(**arguments)  # noqa: E731 - it is disconnected by itself
+        connected.extend((getattr(signals, name), receiver) for name in RAISING)
+        for signal, each in connected:
+            signal.connect(each)
+        return signals.BlinkerBus()
+
+    connected = []
+    path = tmp_path / "canary.db"
+    yield Kept(lambda: SqliteRepository(path), bus, lambda *columns: dumped(path, *columns))
+    for signal, receiver in connected:
+        signal.disconnect(receiver)
+
+
+def kept_by_django(request, _tmp_path):
+    pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
+    from mpesa_django import signals as django_signals
+    from tests.django.stores import MODELS, empty_repository
+
+    def bus(broken):
+        connected.append(lambda sender, signal, **arguments: broken(**arguments))
+        for name in RAISING:
+            getattr(django_signals, name).connect(connected[0])
+        return django_signals.DjangoBus(*MODELS)
+
+    def dump(*columns):
+        for model in MODELS[:2]:
+            names = [field.attname for field in model._meta.concrete_fields]
+            wanted = [name for name in names if not columns or name in {column for _, column in columns}]
+            yield from (str(value) for row in model.objects.using(alias).values_list(*wanted) for value in row)
+
+    connected, alias = [], request.getfixturevalue(request.param)
+    repository = empty_repository(alias)
+    yield Kept(lambda: repository, bus, dump)
+    for name in RAISING:
+        getattr(django_signals, name).disconnect(connected[0])
+
+
+def kept_by_sqlalchemy(request, _tmp_path):
+    pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'mpesa-core[sqlalchemy]'")
+    pytest.importorskip("flask", reason="Flask is not installed: pip install 'mpesa-core[flask]'")
+    from mpesa_flask.surroundings import FlaskBus
+    from tests.ext.stores import Callback, Payment, empty_repository
+    from tests.flask.hosting import make_app
+
+    def bus(broken):
+        receiver = lambda _sender, **arguments: broken(**arguments)  # noqa: E731 - it is held here
+        app = make_app()
+        connected.extend((app, receiver))
+        for name in RAISING:
+            getattr(signals, name).connect(receiver, sender=app)
+        return FlaskBus(app)
+
+    def dump(*columns):
+        with engine.connect() as connection:
+            for table in (Payment.__table__, Callback.__table__):
+                wanted = [each for each in table.columns if not columns or each.name in {name for _, name in columns}]
+                rows = connection.execute(table.select().with_only_columns(*wanted)) if wanted else ()
+                yield from (str(value) for row in rows for value in row)
+
+    connected, engine = [], request.getfixturevalue(request.param)
+    repository = empty_repository(engine)
+    yield Kept(lambda: repository, bus, dump)
+    for name in RAISING:
+        getattr(signals, name).disconnect(connected[1], sender=connected[0])
+
+
 @pytest.mark.faults
-def test_canaries_through_the_whole_stack(tmp_path, sink):
+def test_canaries_through_the_whole_stack(kept, sink):
     """Every call, failure, callback and refusal with canaries: grep the log, the errors, the reprs and the database."""
     pytest.importorskip("cryptography")
     daraja = {**SECRETS, "organisations": [Organisation(**ORGANISATION)]}
     told = Told()
     raised = []
 
-    @signals.payment_confirmed.connect
-    @signals.payout_failed.connect
-    @signals.settlement_conflict.connect
-    def broken(_sender, **arguments):
+    def broken(**arguments):
         raised.append(arguments)
         raise ValueError(f"could not tell 0{SUBSCRIBER} with {SECRETS['consumer_secret']}")
 
-    try:
-        shop = Shop(
-            lambda: SqliteRepository(tmp_path / "canary.db"), daraja=daraja, callback_secret=lambda: CALLBACK_SECRET
-        )
-        shop.gateway.bus = shop.gateway._driver._bus = signals.BlinkerBus()
-        seen_tokens = []
-        grant = shop.daraja._calls.tokens
-        everything(shop, told)
-        seen_tokens += [str(token) for token in grant]
-        reprs = told.reprs()
-    finally:
-        for signal in (signals.payment_confirmed, signals.payout_failed, signals.settlement_conflict):
-            signal.disconnect(broken)
+    shop = Shop(kept.make, daraja=daraja, callback_secret=lambda: CALLBACK_SECRET)
+    shop.gateway.bus = shop.gateway._driver._bus = kept.bus(broken)
+    everything(shop, told)
+    seen_tokens = [str(token) for token in shop.daraja._calls.tokens]
+    reprs = told.reprs()
     assert raised
+    assert "Transaction" in {type(row).__name__.replace("Payment", "Transaction") for row in told.given}
     assert seen_tokens
     assert len(reprs) > 40
     secrets = [*SECRETS.values(), *ORGANISATION.values(), CALLBACK_SECRET, *seen_tokens]
@@ -186,7 +265,7 @@ def test_canaries_through_the_whole_stack(tmp_path, sink):
         "log": [line for _, line in sink.lines],
         "errors": told.texts + told.insides,
         "reprs": [text for texts in reprs.values() for text in texts],
-        "database": list(dumped(tmp_path / "canary.db")),
+        "database": list(kept.dump()),
     }
     assert len(shown["errors"]) > 50
     assert len(shown["log"]) > 50
@@ -199,9 +278,7 @@ def test_canaries_through_the_whole_stack(tmp_path, sink):
     assert [] == [text for text in told.texts if PHONE.search(text)][:3]
     numbers = {kind.__qualname__: [t for t in texts if PHONE.search(t)][:1] for kind, texts in reprs.items()}
     assert {} == {kind: texts for kind, texts in numbers.items() if texts}
-    log_columns = list(
-        dumped(tmp_path / "canary.db", ("mpesa_callbacks", "error"), ("mpesa_transactions", "conflicts"))
-    )
+    log_columns = list(kept.dump(("mpesa_callbacks", "error"), ("mpesa_transactions", "conflicts")))
     assert [] == [text for text in log_columns if PHONE.search(text)][:3]
 
 
