@@ -188,7 +188,7 @@ class _Burst:
 @benchmark(f"call: {_AT_ONCE} STK pushes at once, asyncio", Reach(rate=3.0, p99=300))
 @contextmanager
 def _at_once(scale: Scale) -> Iterator[tuple[_Burst, _Burst]]:
-    count = scale.many(_AT_ONCE, 64)
+    count = 64 if scale.quick else _AT_ONCE
     headers, body = _same_bytes()
     with _other_end() as base:
         yield _Burst(base, count, False, headers, body), _Burst(base, count, True, headers, body)

@@ -36,14 +36,16 @@ class Scale:
     Attributes:
         rounds: turns of each side that count; one more of each goes before them and does not.
         quick: a glance, to see that everything works.
+        share: of the units of work that make a full turn, for a machine that is slow or busy.
     """
 
     rounds: int
     quick: bool
+    share: float = 1.0
 
     def many(self, count: int, quickly: int) -> int:
         """``count``, or ``quickly`` of it in a glance."""
-        return quickly if self.quick else count
+        return quickly if self.quick else max(quickly, round(count * self.share))
 
 
 @attrs.frozen
@@ -301,10 +303,13 @@ def main(subjects: Sequence[Subject], arguments: Sequence[str] | None = None) ->
     parser.add_argument("names", nargs="*", help="only rows whose name has one of these in it")
     parser.add_argument("--quick", action="store_true", help="a glance: does everything work, does its invariant hold?")
     parser.add_argument("--rounds", type=int, default=5, help="of each side, at least five where figures are wanted")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of a full turn's work, such as 0.25 on a slow machine"
+    )
     parser.add_argument("--json", type=Path, help="also write everything to this file")
     parser.add_argument("--no-skips", action="store_true", help="a row that cannot be measured here is an error")
     given = parser.parse_args(arguments)
-    scale = Scale(rounds=1 if given.quick else given.rounds, quick=given.quick)
+    scale = Scale(rounds=1 if given.quick else given.rounds, quick=given.quick, share=given.share)
     wanted = [name.lower() for name in given.names] or [""]
     chosen = [each for each in subjects if any(name in each.name.lower() for name in wanted)]
     before = _machine()

@@ -175,7 +175,7 @@ def _index_share(file: _File) -> dict[str, float]:
 def _add(rows: int, quickly: int, notes: dict[str, float]) -> None:
     @contextmanager
     def both(scale: Scale, bare: Any, own: Any, *, claims: bool) -> Iterator[tuple[_Swept, _Swept]]:
-        file = _file(scale.many(rows, quickly), scale.many(_STALE, _PAGE))
+        file = _file(quickly if scale.quick else rows, _PAGE if scale.quick else _STALE)
         keys = [key for key, _ in file.due]
         with (
             closing(SqliteRepository(file.path)) as repository,
@@ -204,8 +204,10 @@ _add(1_000_000, 10_000, {"index % of table": 0.1})
 @benchmark("sweep: read, 1,000,000 rows against 10,000", Reach(time=1.2))
 @contextmanager
 def _flat(scale: Scale) -> Iterator[tuple[_Swept, _Swept]]:
-    stale = scale.many(_STALE, _PAGE)
-    small, large = _file(scale.many(10_000, 1_000), stale), _file(scale.many(1_000_000, 10_000), stale)
+    stale = _PAGE if scale.quick else _STALE
+    small, large = (
+        (_file(1_000, stale), _file(10_000, stale)) if scale.quick else (_file(10_000, stale), _file(1_000_000, stale))
+    )
     with closing(SqliteRepository(small.path)) as few, closing(SqliteRepository(large.path)) as many:
         yield _Swept(small, lambda: _read(few), claims=False), _Swept(large, lambda: _read(many), claims=False)
 

@@ -125,7 +125,7 @@ class DjangoRepository:
     def add_callback(self, draft: CallbackDraft) -> UUID:
         """Record a callback; committed when it returns. The same id again changes nothing and returns the id."""
         try:
-            self._callbacks.add(draft)
+            self._callbacks.put(draft)
         except DuplicateKey:
             return draft.id
         return draft.id
@@ -363,14 +363,21 @@ class _Table(Generic[_R]):
     # What is written
 
     def add(self, draft: Any) -> _R:
+        # As it is kept, with nothing of the caller's in it.
+        row: _R = self._put(draft, lambda alias: self._rows(alias).get(pk=draft.id))
+        return row
+
+    def put(self, draft: Any) -> None:
+        self._put(draft, lambda _alias: None)
+
+    def _put(self, draft: Any, then: Callable[[str], Any]) -> Any:
         values = self._values({name: getattr(draft, name) for name in self._drafted}, getattr(draft, "host", {}))
 
         def work(alias: str) -> Any:
             self._model(**values).save(force_insert=True, using=alias)
-            return self._rows(alias).get(pk=draft.id)  # as it is kept, with nothing of the caller's in it
+            return then(alias)
 
-        row: _R = self._database.write(work, self._refusing(draft.id, values))
-        return row
+        return self._database.write(work, self._refusing(draft.id, values))
 
     def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
         check_names(changes, self._changeable)

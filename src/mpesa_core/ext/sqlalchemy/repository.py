@@ -116,7 +116,7 @@ class SqlAlchemyRepository:
     def add_callback(self, draft: CallbackDraft) -> UUID:
         """Record a callback; committed when it returns. The same id again changes nothing and returns the id."""
         try:
-            self._callbacks.add(draft)
+            self._callbacks.put(draft)
         except DuplicateKey:
             return draft.id
         return draft.id

@@ -90,15 +90,22 @@ class Table(Generic[_R]):
     # What is written
 
     def add(self, draft: Any) -> _R:
-        """Record a row; as it is kept."""
+        """Record a row; as it is kept, with nothing of the caller's in it."""
+        row: _R = self._put(draft, lambda session: _one(session, self.model, draft.id))
+        return row
+
+    def put(self, draft: Any) -> None:
+        """Record a row."""
+        self._put(draft, lambda _session: None)
+
+    def _put(self, draft: Any, then: Callable[[Session], Any]) -> Any:
         values = self._values({name: getattr(draft, name) for name in self._drafted}, draft)
 
-        def work(session: Session) -> _R:
+        def work(session: Session) -> Any:
             session.add(self.model(**values))
             session.flush()
             session.expunge_all()
-            row: _R = _one(session, self.model, draft.id)  # as it is kept, with nothing of the caller's in it
-            return row
+            return then(session)
 
         return self._database.write(work, self._refusing(draft.id, values))
 
