@@ -245,7 +245,7 @@ def test_an_idempotency_mismatch_says_what_differs_and_what_to_do():
 
 def test_inside_transaction_names_the_remedy():
     """It says both ways out."""
-    assert "after the commit" in str(InsideTransaction())
+    assert "on_commit=True, which sends it after the commit" in str(InsideTransaction())
     assert "outside of the transaction" in str(InsideTransaction())
     assert str(InsideTransaction("other words")) == "other words"
 

@@ -276,7 +276,7 @@ class InsideTransaction(MpesaError):  # noqa: N818 - it names a state
         self,
         message: str = (
             "A payment was asked for inside a database transaction: a rollback would forget it after the money moved. "
-            "Call after the commit, from an on-commit hook or the like, or outside of the transaction."
+            "Pass on_commit=True, which sends it after the commit, or call outside of the transaction."
         ),
     ) -> None:
         super().__init__(message)

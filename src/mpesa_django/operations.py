@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ class Database:
     def __init__(self, model: type[models.Model], using: str | None) -> None:
         self._model = model
         self._using = using
+        self._joins = False
         self._local = threading.local()
 
     @property
@@ -73,7 +75,7 @@ class Database:
                 with self._translated(alias):
                     self._freshen(alias)
                     try:
-                        with _own_transaction(alias):
+                        with transaction.atomic(using=alias) if self._joins else _own_transaction(alias):
                             return work(alias)
                     except IntegrityError:
                         refused(alias)
@@ -83,6 +85,17 @@ class Database:
                 if last or not _is_deadlock(error.__cause__):
                     raise
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+    def joining(self) -> Database:
+        """The same, writing as a part of the caller's transaction."""
+        other = copy.copy(self)
+        other._joins = True  # noqa: SLF001 - our own copy
+        return other
+
+    def in_transaction(self) -> bool:
+        """Whether the caller has a transaction open, but for that of a TestCase: as ``atomic(durable=True)`` has it."""
+        blocks: list[Any] = getattr(connections[self.alias], "atomic_blocks", [])
+        return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
 
     def _freshen(self, alias: str) -> None:
         """Give up a connection that is broken, or too old: Django does so between requests, and a thread has none."""
@@ -116,9 +129,8 @@ def _own_transaction(alias: str) -> Iterator[None]:
         except RuntimeError:
             raise InsideTransaction(
                 "A payment was to be recorded inside a transaction of yours (atomic() or ATOMIC_REQUESTS): its "
-                "rollback would forget it after the money moved. Call after the commit, by "
-                "transaction.on_commit(...), pass on_commit=True, or decorate the view with "
-                "@transaction.non_atomic_requests."
+                "rollback would forget it after the money moved. Pass on_commit=True, which sends it after the "
+                "commit, or decorate the view with @transaction.non_atomic_requests."
             ) from None
         yield
 

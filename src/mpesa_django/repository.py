@@ -6,6 +6,7 @@ changed by one ``UPDATE`` of the columns that change, if its version is still th
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from django.db import connections, models
+from django.db import connections, models, transaction
 from django.db.models import Q
 
 from mpesa_core.errors import DuplicateKey, InvalidField
@@ -119,6 +120,22 @@ class DjangoRepository:
         if name in _SUBSCRIPTION_OPERATIONS and "_subscriptions" not in vars(self):
             raise AttributeError(f"{name}: there are no subscriptions; give the repository a subscription_model.")
         return super().__getattribute__(name)
+
+    # Transactions of the caller's
+
+    def in_transaction(self) -> bool:
+        """Whether the caller has a transaction open in the transactions' database, but for that of a ``TestCase``."""
+        return self._transactions.database.in_transaction()
+
+    def within_transaction(self) -> DjangoRepository:
+        """This repository, with transactions recorded as a part of the caller's own database transaction."""
+        joining = copy.copy(self)
+        joining._transactions = self._transactions.joining()  # noqa: SLF001 - our own copy
+        return joining
+
+    def after_commit(self, work: Callable[[], object]) -> None:
+        """Have something done once the caller's transaction is committed."""
+        transaction.on_commit(work, using=self._transactions.database.alias)
 
     # Callbacks
 
@@ -333,9 +350,15 @@ class _Table(Generic[_R]):
         self._model = model
         self._kinds = kinds
         self._unique = unique
-        self._database = Database(model, using)
+        self.database = Database(model, using)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
+
+    def joining(self) -> _Table[_R]:
+        """The same, writing as a part of the caller's transaction."""
+        other = copy.copy(self)
+        other.database = self.database.joining()
+        return other
 
     @property
     def label(self) -> str:
@@ -351,7 +374,7 @@ class _Table(Generic[_R]):
             rows = self._rows(alias).filter(*where).order_by(*order)
             return list(rows if limit is None else rows[: max(limit, 0)])
 
-        return self._database.read(work)
+        return self.database.read(work)
 
     def first(self, where: Q, order: tuple[str, ...] = ("pk",)) -> _R | None:
         return next(iter(self.all(where, order=order, limit=1)), None)
@@ -377,7 +400,7 @@ class _Table(Generic[_R]):
             self._model(**values).save(force_insert=True, using=alias)
             return then(alias)
 
-        return self._database.write(work, self._refusing(draft.id, values))
+        return self.database.write(work, self._refusing(draft.id, values))
 
     def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
         check_names(changes, self._changeable)
@@ -397,7 +420,7 @@ class _Table(Generic[_R]):
                 return None
             return self._rows(alias).filter(pk=row_id).first() if written else rows.first()
 
-        row: _R | None = self._database.write(work, self._refusing(row_id, values))
+        row: _R | None = self.database.write(work, self._refusing(row_id, values))
         return row
 
     def _values(self, core: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:

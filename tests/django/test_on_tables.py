@@ -1,5 +1,6 @@
 """The whole adapter on real tables: the settings' own repository, Django's handler, ATOMIC_REQUESTS."""
 
+from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ pytest.importorskip("django")
 
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test import Client, TestCase
 
 from mpesa_core.errors import InsideTransaction
 from mpesa_django import mpesa, signals
@@ -105,6 +107,78 @@ def test_inside_a_transaction_nothing_is_sent(daraja):
     with transaction.atomic(), pytest.raises(InsideTransaction, match="rollback would forget"):
         mpesa.stk_push(**PAY)
     assert (0, 0) == (Transaction.objects.count(), daraja.count("stk_push"))
+
+
+def test_on_commit_sends_after_the_commit(daraja, heard):
+    """The payment is recorded with the caller's rows, and nothing leaves before they are committed."""
+    with transaction.atomic():
+        payment = mpesa.stk_push(**PAY, on_commit=True)
+        assert ("PENDING", 0) == (Transaction.objects.get().status, daraja.count("stk_push"))
+    assert ("PROCESSING", 1) == (Transaction.objects.get().status, daraja.count("stk_push"))
+    daraja.run_until_idle()
+    assert ("SUCCESS", payment.id) == (Transaction.objects.get().status, heard[0][1].id)
+
+
+def test_on_commit_and_a_rollback(daraja):
+    """What the caller rolls back was never asked for: no row, no byte, also where only a savepoint is rolled back."""
+
+    def undone():
+        with transaction.atomic():
+            mpesa.stk_push(**PAY, on_commit=True)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        undone()
+    with transaction.atomic(), pytest.raises(ZeroDivisionError):
+        undone()
+    assert (0, 0) == (Transaction.objects.count(), daraja.count("stk_push"))
+
+
+def test_on_commit_with_a_key_that_was_used(daraja):
+    """The first call's row is returned, and the payment is sent once, for calls in one transaction and in two."""
+    for _ in range(2):
+        with transaction.atomic():
+            first = mpesa.stk_push(**PAY, idempotency_key="order-1", on_commit=True)
+            again = mpesa.stk_push(**PAY, idempotency_key="order-1", on_commit=True)
+            assert first.id == again.id
+    assert (1, 1) == (Transaction.objects.count(), daraja.count("stk_push"))
+
+
+def test_on_commit_outside_of_a_transaction(daraja):
+    """There is nothing to wait for, so it is sent at once."""
+    assert "PROCESSING" == mpesa.stk_push(**PAY, on_commit=True).status
+
+
+def test_on_commit_under_atomic_requests(daraja):
+    """In a view that Django runs in a transaction, the prompt is sent when the view is done."""
+    answer = Client().get("/buy/")
+    assert (b"PENDING 0", 1) == (answer.content, daraja.count("stk_push"))
+
+
+def test_on_commit_in_a_testcase(daraja):
+    """The transaction of a TestCase is not the caller's; one inside of it is, and its hooks are Django's to run."""
+
+    class Case(TestCase):
+        def test_it(self):
+            assert "PROCESSING" == mpesa.stk_push(**PAY, on_commit=True).status
+            with self.captureOnCommitCallbacks(execute=True), transaction.atomic():
+                payment = mpesa.stk_push(**PAY, on_commit=True)
+                assert "PENDING" == payment.status
+            assert "PROCESSING" == mpesa.get(payment.id).status
+
+    result = Case("test_it").run()
+    assert [] == result.errors + result.failures
+
+
+def test_a_death_between_the_commit_and_the_sending(daraja, monkeypatch):
+    """What was committed and not sent is never sent: the sweep settles it as FAILED, unsent."""
+    with transaction.atomic():
+        payment = mpesa.stk_push(**PAY, on_commit=True)
+        connection.run_on_commit.clear()  # the process is gone with what it was about to do
+    monkeypatch.setattr(mpesa.engine, "clock", lambda: payment.initiated_at + timedelta(minutes=3))
+    mpesa.recover()
+    row = Transaction.objects.get()
+    assert ("FAILED", "unsent", 0) == (row.status, row.reason, daraja.count("stk_push"))
 
 
 def test_a_callback_is_kept_whatever_the_caller_rolls_back(daraja):

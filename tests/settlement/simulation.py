@@ -20,7 +20,7 @@ from mpesa_core.payments.records import CallbackDraft
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.settings import Settings
 from mpesa_core.settlement import engine as engine_module
-from mpesa_core.settlement.effects import Deliver, ResolveC2B, Send, StoreCall
+from mpesa_core.settlement.effects import Deliver, Recorded, ResolveC2B, Send, StoreCall
 from mpesa_core.settlement.engine import Engine
 from mpesa_core.settlement.initiation import Initiation
 from tests.settlement.invariants import Books
@@ -216,6 +216,8 @@ class World:
             return self.books.delivered(actor, effect)
         if kind is Send:
             return self.daraja.answer(effect.operation)
+        if kind is Recorded:
+            return None
         assert kind is ResolveC2B
         return {"order": 7}
 

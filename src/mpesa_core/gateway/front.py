@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 from uuid import UUID, uuid4
 
 from mpesa_core.daraja.answers import Accepted
@@ -13,8 +15,9 @@ from mpesa_core.daraja.pull import PullRegistered
 from mpesa_core.dues import DuesGateway
 from mpesa_core.errors import ConfigurationError, TransactionNotFound
 from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, id_of, utc_now
+from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
-from mpesa_core.repository.protocol import Repository
+from mpesa_core.repository.protocol import CallerTransactions, Repository, missing_operations
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.conflicts import accept_conflict, dismiss_conflict
 from mpesa_core.settlement.drivers import ResolveHook, Sender, SyncDriver
@@ -33,10 +36,17 @@ if TYPE_CHECKING:
 __all__ = ["Gateway"]
 
 T = TypeVar("T")
+_log = logging.getLogger("mpesa_core.gateway")
 
 
 class Gateway(Desk, DuesGateway):
     """The front door of a program. One for a process, shared by its threads; it survives a fork.
+
+    The calls that move money have ``on_commit=True``, where the repository knows of the caller's database transactions
+    (:class:`~mpesa_core.repository.protocol.CallerTransactions`). Inside of one the intent is then recorded with the
+    caller's own rows and the transaction is returned PENDING; it is sent after the commit, in the same thread, and
+    forgotten with a rollback. What fails then is told by its signal. Where the process dies between the two, nothing is
+    ever sent, and a later recovery settles it as FAILED, unsent. Outside of a transaction it changes nothing.
 
     Args:
         settings: see :class:`~mpesa_core.settings.Settings`.
@@ -99,6 +109,7 @@ class Gateway(Desk, DuesGateway):
         account_reference: str,
         transaction_desc: str = "Payment",
         idempotency_key: str | None = None,
+        on_commit: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Ask a customer's phone for the PIN. The payment is not made when this returns: a signal says when it is.
@@ -109,6 +120,7 @@ class Gateway(Desk, DuesGateway):
             account_reference: 1 to 12 characters, shown in the prompt.
             transaction_desc: 1 to 13 characters.
             idempotency_key: yours; the same call again with it sends nothing and returns the same transaction.
+            on_commit: inside a database transaction of yours, send after its commit; see the class.
             host: fields of your own, kept with the transaction.
 
         Returns:
@@ -120,7 +132,7 @@ class Gateway(Desk, DuesGateway):
             IdempotencyMismatch: the key belongs to a payment with other parameters.
             NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
         """
-        return self._run(
+        return self._initiate(
             self._stk_push(
                 phone_number=phone_number,
                 amount=amount,
@@ -128,7 +140,8 @@ class Gateway(Desk, DuesGateway):
                 transaction_desc=transaction_desc,
                 idempotency_key=idempotency_key,
                 host=host,
-            )
+            ),
+            on_commit=on_commit,
         )
 
     def payout(
@@ -143,6 +156,7 @@ class Gateway(Desk, DuesGateway):
         version: int = 3,
         identity: tuple[str, str] | None = None,
         pochi: bool = False,
+        on_commit: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Send money to a customer (B2C). It is never sent twice: while its outcome is unknown it is asked about.
@@ -158,6 +172,7 @@ class Gateway(Desk, DuesGateway):
             identity: the kind and number of an identity document, ``("01", "12345678")``: M-PESA pays only if they
                 are the customer's. Needs the product "B2C with ID check".
             pochi: pay into the customer's business wallet (Pochi la Biashara).
+            on_commit: inside a database transaction of yours, send after its commit; see the class.
             host: fields of your own.
 
         Returns:
@@ -168,7 +183,7 @@ class Gateway(Desk, DuesGateway):
             IdempotencyMismatch: the key belongs to a payout with other parameters.
             NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
         """
-        return self._run(
+        return self._initiate(
             self._payout(
                 phone_number=phone_number,
                 amount=amount,
@@ -180,7 +195,8 @@ class Gateway(Desk, DuesGateway):
                 pochi=pochi,
                 idempotency_key=idempotency_key,
                 host=host,
-            )
+            ),
+            on_commit=on_commit,
         )
 
     def reverse(
@@ -190,6 +206,7 @@ class Gateway(Desk, DuesGateway):
         amount: Amount | None = None,
         idempotency_key: str | None = None,
         remarks: str = "Reversal",
+        on_commit: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Give a payment back, whole or in part. M-PESA reverses payments by customers, not payouts.
@@ -199,6 +216,7 @@ class Gateway(Desk, DuesGateway):
             amount: shillings; None for what is left of it.
             idempotency_key: yours.
             remarks: 2 to 100 characters.
+            on_commit: inside a database transaction of yours, send after its commit; see the class.
             host: fields of your own.
 
         Returns:
@@ -210,8 +228,9 @@ class Gateway(Desk, DuesGateway):
             IdempotencyMismatch: the key belongs to something else.
             NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
         """
-        return self._run(
-            self._reverse(transaction, amount=amount, remarks=remarks, idempotency_key=idempotency_key, host=host)
+        return self._initiate(
+            self._reverse(transaction, amount=amount, remarks=remarks, idempotency_key=idempotency_key, host=host),
+            on_commit=on_commit,
         )
 
     def refund(
@@ -223,6 +242,7 @@ class Gateway(Desk, DuesGateway):
         phone_number: PhoneNumber | None = None,
         idempotency_key: str | None = None,
         remarks: str = "Refund",
+        on_commit: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Give a payment back, whole or in part: by a reversal, or as a payout where you say so.
@@ -237,6 +257,7 @@ class Gateway(Desk, DuesGateway):
             phone_number: whom the payout goes to; by default the payer, whose number M-PESA may have masked.
             idempotency_key: yours; needed for a payout.
             remarks: 2 to 100 characters.
+            on_commit: inside a database transaction of yours, send after its commit; see the class.
             host: fields of your own.
 
         Returns:
@@ -248,7 +269,7 @@ class Gateway(Desk, DuesGateway):
             IdempotencyMismatch: the key belongs to something else.
             NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
         """
-        return self._run(
+        return self._initiate(
             self._refund(
                 transaction,
                 amount=amount,
@@ -257,7 +278,8 @@ class Gateway(Desk, DuesGateway):
                 idempotency_key=idempotency_key,
                 remarks=remarks,
                 host=host,
-            )
+            ),
+            on_commit=on_commit,
         )
 
     def transfer(
@@ -271,6 +293,7 @@ class Gateway(Desk, DuesGateway):
         receiver_type: Literal["2", "4"] = "4",
         requester: PhoneNumber | None = None,
         remarks: str = "Transfer",
+        on_commit: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Send money to another business (B2B), or between accounts of your own. Never sent twice.
@@ -284,6 +307,7 @@ class Gateway(Desk, DuesGateway):
             receiver_type: ``4`` as M-PESA documents it; ``2`` for a till where ``4`` is refused.
             requester: the consumer on whose behalf it is paid, any Kenyan form.
             remarks: 2 to 100 characters.
+            on_commit: inside a database transaction of yours, send after its commit; see the class.
             host: fields of your own.
 
         Returns:
@@ -293,7 +317,7 @@ class Gateway(Desk, DuesGateway):
             InvalidField, ConfigurationError, IdempotencyMismatch: nothing was sent.
             NotSent, RequestRefused, TokenRefused, Busy: it failed for certain; ``error.transaction`` is its row.
         """
-        return self._run(
+        return self._initiate(
             self._transfer(
                 receiver=receiver,
                 amount=amount,
@@ -304,7 +328,8 @@ class Gateway(Desk, DuesGateway):
                 remarks=remarks,
                 idempotency_key=idempotency_key,
                 host=host,
-            )
+            ),
+            on_commit=on_commit,
         )
 
     def remit_tax(
@@ -314,6 +339,7 @@ class Gateway(Desk, DuesGateway):
         payment_registration_number: str,
         idempotency_key: str,
         remarks: str = "Tax",
+        on_commit: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Pay the Kenya Revenue Authority. Never sent twice; signals and errors are those of :meth:`transfer`.
@@ -323,16 +349,18 @@ class Gateway(Desk, DuesGateway):
             payment_registration_number: KRA's number of the payment.
             idempotency_key: yours.
             remarks: 2 to 100 characters.
+            on_commit: inside a database transaction of yours, send after its commit; see the class.
             host: fields of your own.
         """
-        return self._run(
+        return self._initiate(
             self._remit_tax(
                 amount=amount,
                 payment_registration_number=payment_registration_number,
                 remarks=remarks,
                 idempotency_key=idempotency_key,
                 host=host,
-            )
+            ),
+            on_commit=on_commit,
         )
 
     def express_checkout(
@@ -343,6 +371,7 @@ class Gateway(Desk, DuesGateway):
         payment_reference: str,
         partner_name: str,
         idempotency_key: str | None = None,
+        on_commit: bool = False,
         **host: Any,
     ) -> TransactionRecord:
         """Ask another business's till to pay your paybill (B2B express): its nominated number gets the prompt.
@@ -353,12 +382,13 @@ class Gateway(Desk, DuesGateway):
             payment_reference: shown to the payer.
             partner_name: your name, shown to the payer.
             idempotency_key: yours.
+            on_commit: inside a database transaction of yours, send after its commit; see the class.
             host: fields of your own.
 
         Returns:
             The transaction, PROCESSING; signals and errors are those of :meth:`transfer`.
         """
-        return self._run(
+        return self._initiate(
             self._express_checkout(
                 payer_till=payer_till,
                 amount=amount,
@@ -366,7 +396,8 @@ class Gateway(Desk, DuesGateway):
                 partner_name=partner_name,
                 idempotency_key=idempotency_key,
                 host=host,
-            )
+            ),
+            on_commit=on_commit,
         )
 
     # -- questions -----------------------------------------------------------------------------------------------
@@ -573,6 +604,30 @@ class Gateway(Desk, DuesGateway):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _initiate(self, procedure: Procedure[TransactionRecord], *, on_commit: bool) -> TransactionRecord:
+        """Move money: now, or as soon as the caller's transaction is committed."""
+        if not on_commit:
+            return self._run(procedure)
+        if missing_operations(self.repository, CallerTransactions):
+            problem = (
+                f"repository: {type(self.repository).__name__} knows no transaction of the caller's, and "
+                "on_commit=True needs it; leave it out, and call after the commit"
+            )
+            raise ConfigurationError([problem])
+        transactions = cast("CallerTransactions", self.repository)
+        if not transactions.in_transaction():
+            return self._run(procedure)
+        row, unsent = self._driver.record(procedure, transactions.within_transaction())
+        if unsent:
+            transactions.after_commit(partial(self._send_recorded, procedure, row))
+        return row
+
+    def _send_recorded(self, procedure: Procedure[TransactionRecord], row: TransactionRecord) -> None:
+        try:
+            self._run(procedure)
+        except Exception as error:  # noqa: BLE001 - the caller's transaction is committed, whatever becomes of this
+            _log.warning("Transaction %s failed after the commit it waited for: %s", row.id, outline(error))
 
     def _run(self, procedure: Procedure[T]) -> T:
         return self._driver.run(procedure)

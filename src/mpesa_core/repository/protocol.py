@@ -11,7 +11,7 @@ Errors of every operation: :class:`~mpesa_core.errors.StorageBusy` (nothing was 
 # ruff: noqa: D102 - the operations of AsyncRepository are documented on Repository
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -34,6 +34,7 @@ __all__ = [
     "AsyncRepository",
     "AsyncSettledScan",
     "AsyncSubscriptionRepository",
+    "CallerTransactions",
     "InvoiceRepository",
     "LatestScan",
     "Repository",
@@ -217,6 +218,26 @@ class AsyncLatestScan(Protocol):
 
     def latest(self, limit: int, before: UUID | None = None) -> Awaitable[Sequence[TransactionRecord]]: ...
     def latest_callbacks(self, limit: int, before: UUID | None = None) -> Awaitable[Sequence[CallbackRecord]]: ...
+
+
+class CallerTransactions(Protocol):
+    """What a store may offer besides, and may leave out: joining the database transaction that its caller has open.
+
+    ``on_commit=True`` needs it: the intent of a payment is recorded with the caller's own rows, or not at all, and it
+    is sent when they are committed.
+    """
+
+    def in_transaction(self) -> bool:
+        """Whether the calling thread has a transaction of its own open in this store's database."""
+        ...
+
+    def within_transaction(self) -> Repository:
+        """This store, with ``get``, ``find`` and ``add`` as a part of that transaction: undone where it is."""
+        ...
+
+    def after_commit(self, work: Callable[[], object]) -> None:
+        """Have something done by this thread once that transaction is committed; never, where it is rolled back."""
+        ...
 
 
 class InvoiceRepository(Protocol):

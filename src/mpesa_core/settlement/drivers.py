@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,8 +14,9 @@ from typing import Any, Protocol, TypeVar
 from mpesa_core.daraja.callbacks import Callback
 from mpesa_core.daraja.operation import AnyOperation
 from mpesa_core.errors import DuplicateKey, StorageBusy, StorageError
+from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.repository.protocol import AsyncRepository, Repository
-from mpesa_core.settlement.effects import Deliver, Effect, Lease, Procedure, ResolveC2B, Send, StoreCall
+from mpesa_core.settlement.effects import Deliver, Effect, Lease, Procedure, Recorded, ResolveC2B, Send, StoreCall
 from mpesa_core.settlement.lease import LeaseKeeper, lease_of, operations, renewed
 from mpesa_core.signals import Bus
 
@@ -109,20 +111,47 @@ class SyncDriver:
         self._sleep = sleep
 
     def run(self, procedure: Procedure[T]) -> T:
-        """Run a procedure to its end and return what it returns, or raise what it raises."""
+        """Run a procedure to its end and return what it returns, or raise what it raises.
+
+        It may have been begun: what :meth:`record` left is gone on with.
+        """
         races = _Races()
         try:
             effect = next(procedure)
             while True:
-                try:
-                    result = self._raced(effect, races)
-                except Exception as error:  # noqa: BLE001 - the procedure decides what an error means
-                    effect = procedure.throw(error)
-                else:
-                    effect = procedure.send(result)
+                effect = self._step(procedure, effect, races)
         except StopIteration as end:
             value: T = end.value
             return value
+
+    def record(self, procedure: Procedure[TransactionRecord], repository: Repository) -> tuple[TransactionRecord, bool]:
+        """Run a procedure that moves money until its intent is recorded.
+
+        Args:
+            procedure: of :class:`~mpesa_core.settlement.initiation.Initiation`.
+            repository: where it is recorded.
+
+        Returns:
+            The transaction, and whether it is to be gone on with, by :meth:`run`: there is nothing to send where its
+            idempotency key was used before.
+        """
+        inside = copy.copy(self)
+        inside._repository = repository  # noqa: SLF001 - our own copy
+        races = _Races()
+        try:
+            effect = next(procedure)
+            while not isinstance(effect, Recorded):
+                effect = inside._step(procedure, effect, races)  # noqa: SLF001 - likewise
+        except StopIteration as end:
+            return end.value, False
+        return effect.transaction, True
+
+    def _step(self, procedure: Procedure[Any], effect: Effect, races: _Races) -> Effect:
+        try:
+            result = self._raced(effect, races)
+        except Exception as error:  # noqa: BLE001 - the procedure decides what an error means
+            return procedure.throw(error)
+        return procedure.send(result)
 
     def _raced(self, effect: Effect, races: _Races) -> Any:
         try:
@@ -145,6 +174,8 @@ class SyncDriver:
                     return self._bus.deliver(signal, arguments)
             case ResolveC2B(callback=callback):
                 return self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
+            case Recorded():
+                return None
 
     def _call(self, method: Callable[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
         for pause in _BUSY_PAUSES:
@@ -225,6 +256,8 @@ class AsyncDriver:
             case ResolveC2B(callback=callback):
                 found = self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
                 return await found if inspect.isawaitable(found) else found
+            case Recorded():
+                return None
 
     async def _call(self, name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
         method = getattr(self._repository, name)

@@ -26,6 +26,7 @@ __all__ = [
     "Effect",
     "Lease",
     "Procedure",
+    "Recorded",
     "ResolveC2B",
     "Send",
     "Store",
@@ -89,7 +90,14 @@ class ResolveC2B:
     callback: Callback
 
 
-Effect = StoreCall | Send | Deliver | ResolveC2B
+@attrs.frozen
+class Recorded:
+    """The intent of a payment is recorded and nothing has left: what follows may wait for the caller's commit."""
+
+    transaction: TransactionRecord
+
+
+Effect = StoreCall | Send | Deliver | ResolveC2B | Recorded
 Procedure = Generator[Effect, Any, T]
 
 

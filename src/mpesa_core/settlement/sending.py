@@ -44,7 +44,7 @@ from mpesa_core.payments.records import (
 )
 from mpesa_core.routes import callback_urls
 from mpesa_core.settings import Account, Settings
-from mpesa_core.settlement.effects import Procedure, send
+from mpesa_core.settlement.effects import Procedure, Recorded, send
 from mpesa_core.settlement.engine import Engine
 
 __all__ = ["APP_KEYS", "OPERATOR_KEYS", "Sending"]
@@ -141,6 +141,9 @@ class Sending:
     ) -> TransactionDraft:
         now = self._engine.clock()
         _check_key(idempotency_key, kind)
+        if "on_commit" in host:
+            remedy = "A coroutine has no transaction to wait for: call a Gateway, by sync_to_async where you need to."
+            raise InvalidField("on_commit", host["on_commit"], expected="a Gateway with threads", remedy=remedy)
         return TransactionDraft(
             id=self._new_id(),
             transaction_type=kind,
@@ -157,13 +160,16 @@ class Sending:
     def _record(self, draft: TransactionDraft) -> Procedure[tuple[TransactionRecord, bool]]:
         """Record the intent; a repeated idempotency key gives the row that has it, and False."""
         try:
-            return (yield from self._store.add(draft)), True
+            row = yield from self._store.add(draft)
         except DuplicateKey as error:
             if error.key != Key.IDEMPOTENCY_KEY or draft.idempotency_key is None:
                 raise
             owner = yield from self._store.find(Key.IDEMPOTENCY_KEY, draft.idempotency_key)
             if owner is None:
                 raise
+        else:
+            yield Recorded(row)
+            return row, True
         compared = _COMPARED if draft.transaction_type in REFUNDS else _COMPARED[:-1]  # a payment may have an invoice
         differences = [name for name in compared if getattr(owner, name) != getattr(draft, name)]
         if differences:

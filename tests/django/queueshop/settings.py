@@ -8,7 +8,7 @@ ALLOWED_HOSTS = ["*"]
 DEBUG = False
 USE_TZ = True
 INSTALLED_APPS = ["mpesa_django", "mpesa_django.default_models", "tests.django.queueshop.app.ShopConfig"]
-ROOT_URLCONF = "tests.django.tillshop.urls"
+ROOT_URLCONF = "tests.django.queueshop.urls"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
