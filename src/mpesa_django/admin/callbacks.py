@@ -45,7 +45,7 @@ class MpesaCallbackLogAdmin(DeskAdmin):
         "accept": "accept_view",
         "dismiss": "dismiss_view",
     }
-    list_display = ("when", "callback_type", "state", "about", "problem")
+    list_display = ("when", "callback_type", "state", "owner", "problem")
     list_filter = (CallbackAttention, "disposition", "callback_type", "received_at")
     ordering = ("-received_at",)
     search_fields = ("correlation_id", "related_transaction_id", "id")
@@ -78,11 +78,18 @@ class MpesaCallbackLogAdmin(DeskAdmin):
     @admin.display(description="transaction")
     def about(self, row: Any) -> str:
         """Which transaction it is about."""
-        if row.related_transaction_id is None:
+        return self._linked(row.related_transaction_id, str(row.related_transaction_id))
+
+    @admin.display(description="transaction")
+    def owner(self, row: Any) -> str:
+        """The same, in a list: the beginning of its id."""
+        return self._linked(row.related_transaction_id, f"{str(row.related_transaction_id)[:8]}…")
+
+    def _linked(self, transaction_id: UUID | None, shown: str) -> str:
+        if transaction_id is None:
             return "-"
         model = apps.get_model(configuration().transaction_model or "")
-        address = page_of(self.admin_site, model, row.related_transaction_id)
-        return linked(address, row.related_transaction_id)
+        return linked(page_of(self.admin_site, model, transaction_id), shown)
 
     @admin.display(description="body")
     def content(self, row: Any) -> str:
@@ -131,6 +138,7 @@ class MpesaCallbackLogAdmin(DeskAdmin):
                 warning="The transaction is settled by it, and your receivers are told. Look the payment up on the "
                 "M-PESA organisation portal first.",
                 facts=_facts(row),
+                body=body(row),
                 form=form,
                 verb="Accept it",
             )
@@ -147,6 +155,7 @@ class MpesaCallbackLogAdmin(DeskAdmin):
                 title="Dismiss this conflict?",
                 warning="The transaction stays as it is, and goes on by itself where it is open.",
                 facts=_facts(row),
+                body=body(row),
                 form=forms.Form(),
                 verb="Dismiss it",
             )
@@ -172,5 +181,4 @@ def _facts(row: Any) -> list[tuple[str, Any]]:
         ("What it says", moment_of(row).said),
         ("Problem", row.error or "not told"),
         ("Transaction", row.related_transaction_id or "none"),
-        ("Body", body(row)),
     ]

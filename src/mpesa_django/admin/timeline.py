@@ -30,6 +30,7 @@ class Moment:
         at: when.
         title: what.
         said: in a sentence, or "".
+        problem: why it was not applied, or "".
         badge: what became of it, as HTML, or "".
         body: of a callback, or "".
         pk: of a callback's row, or None.
@@ -38,6 +39,7 @@ class Moment:
     at: datetime
     title: str
     said: str = ""
+    problem: str = ""
     badge: str = ""
     body: str = ""
     pk: Any = None
@@ -63,8 +65,7 @@ def timeline(row: TransactionRecord, callbacks: Sequence[Any]) -> list[Moment]:
     """Everything in the order of time."""
     moments = [Moment(at=row.initiated_at, title="Recorded"), *map(moment_of, callbacks[:MOST])]
     if row.settled_at is not None:
-        by = f"By: {row.settled_by}." if row.settled_by else ""
-        moments.append(Moment(at=row.settled_at, title="Settled", said=by))
+        moments.append(Moment(at=row.settled_at, title="Settled"))
     if row.announce_until is not None and row.settled_at is not None:
         said = "Its signals have not all been delivered yet."
         moments.append(Moment(at=row.announce_until, title="To be announced by", said=said))
@@ -84,7 +85,8 @@ def moment_of(callback: Any) -> Moment:
     return Moment(
         at=callback.received_at,
         title=callback.callback_type,
-        said=f"{said}. {callback.error}" if callback.error else said,
+        said=said,
+        problem=callback.error or "",
         badge=became(callback),
         body=body(callback),
         pk=callback.pk,
