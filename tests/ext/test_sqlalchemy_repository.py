@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scop
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField, StorageBusy, StorageUnavailable
 from mpesa_core.ext.sqlalchemy import SqlAlchemyRepository, TransactionMixin, prepare_sqlite
-from mpesa_core.payments.records import Status, Sweep
+from mpesa_core.payments.records import Key, Status, Sweep
 from mpesa_core.repository.protocol import (
     InvoiceRepository,
     Repository,
@@ -290,6 +291,32 @@ def test_each_sweep_goes_by_its_index(repository, engine):
     assert 9 == len(plans)
     assert not any("PENDING" in values or "conflict" in values for _, values in asked), "a prepared plan could not tell"
     assert [] == [plan for plan in plans if "USING INDEX ix_shop" not in plan]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_has_connections_of_its_own(alchemy_postgres):
+    """A pool that was filled before a fork (a server that preloads the app, RQ's worker) is not shared by two processes."""
+    repository = empty_repository(alchemy_postgres)
+    question = text("SELECT pg_backend_pid()")
+    with alchemy_postgres.connect() as connection:
+        ours = connection.scalar(question)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with alchemy_postgres.connect() as connection:
+            theirs = connection.scalar(question)
+        repository.add(transaction_draft(idempotency_key="child"))
+        os.write(writing, str(theirs).encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        theirs = int(pipe.read() or 0)
+    assert 0 == os.waitpid(child, 0)[1]
+    with alchemy_postgres.connect() as connection:
+        assert ours == connection.scalar(question), "the parent's own is still good"
+    assert theirs not in {0, ours}
+    assert repository.find(Key.IDEMPOTENCY_KEY, "child") is not None
 
 
 def test_prepared_sqlite(engine, alchemy_postgres):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import (
@@ -33,6 +35,18 @@ _BUSY: Final = _UNDONE | {"55P03", 1205, 3572, "sqlite 5", "sqlite 6"}
 """Those, and waits for a lock that were in vain, which are not repeated here."""
 _ATTEMPTS: Final = 5
 
+_engines: WeakSet[Engine] = WeakSet()
+
+
+def _leave_the_parents_connections() -> None:
+    """In a forked child: two processes on one connection would read each other's answers."""
+    for engine in list(_engines):
+        engine.dispose(close=False)  # the parent goes on with them
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_the_parents_connections)
+
 
 class Database:
     """Sessions of the repository's own.
@@ -56,6 +70,8 @@ class Database:
         self._sessions: sessionmaker[Any] = sessionmaker(bind) if isinstance(bind, Engine) else bind
         with _translated(), self._sessions() as session:
             self._bind = session.get_bind(model)
+        if isinstance(self._bind, Engine):
+            _engines.add(self._bind)
 
     def _session(self) -> Session:
         session: Session = self._sessions(bind=self._bind, expire_on_commit=False, autoflush=False)
