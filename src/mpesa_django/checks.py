@@ -31,8 +31,8 @@ from django.db import connections, models, router
 
 from mpesa_core.cli.doctor import Verdict, examine_callback_urls, examine_sources
 from mpesa_core.errors import ConfigurationError
-from mpesa_core.queues import missing_package
 from mpesa_django.conf import Configuration, configuration
+from mpesa_django.runners import what_is_missing
 
 __all__ = ["check_callback_urls", "check_project", "register"]
 
@@ -155,7 +155,7 @@ def _database(found: Configuration) -> Iterator[checks.CheckMessage]:
 
 
 def _queue(found: Configuration) -> Iterator[checks.CheckMessage]:
-    missing = missing_package(found.runner)
+    missing = what_is_missing(found.runner)
     if missing is not None:
         yield _error("E008", f"MPESA: the runner {found.runner!r} was chosen, and it cannot work.", f"{missing}.")
     elif found.runner == "celery":

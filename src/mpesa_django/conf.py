@@ -41,8 +41,8 @@ class Configuration:
         callback_log_model: of the callback log.
         invoice_model: of the invoices (Bill Manager), or None: none are kept.
         subscription_model: of the subscriptions (Ratiba), or None: none are kept.
-        runner: who works on callbacks: ``thread``, ``inline``, ``celery``, or a factory that makes a
-            :class:`~mpesa_core.tasks.TaskRunner` of the gateway.
+        runner: who works on callbacks: ``thread``, ``inline``, ``celery``, ``django_tasks``, or a factory that
+            makes a :class:`~mpesa_core.tasks.TaskRunner` of the gateway.
         resolve_c2b: the hook that gives a C2B payment the host's own fields, or None.
     """
 
@@ -60,7 +60,7 @@ _ACCOUNT = {name.upper(): name for name in ACCOUNT_FIELDS}
 _MODELS = ("TRANSACTION_MODEL", "CALLBACK_LOG_MODEL", "INVOICE_MODEL", "SUBSCRIPTION_MODEL")
 _OWN = (*_MODELS, "RUNNER", "USE_CELERY", "RESOLVE_C2B")
 _MODEL_NAME = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-_RUNNERS = ("thread", "inline", "celery")
+_RUNNERS = ("thread", "inline", "celery", "django_tasks")
 _BY_USE_CELERY = {None: "thread", False: "inline", True: "celery"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -9,10 +10,10 @@ from typing import Any, cast
 from django.db import close_old_connections
 
 from mpesa_core.errors import ConfigurationError
-from mpesa_core.queues import missing_package
+from mpesa_core.queues import QueueRunner, missing_package
 from mpesa_core.tasks import TaskRunner
 
-__all__ = ["CORE_RUNNERS", "fresh_connections", "given_runner"]
+__all__ = ["CORE_RUNNERS", "fresh_connections", "given_runner", "tasks_framework", "what_is_missing"]
 
 
 @contextmanager
@@ -29,6 +30,21 @@ CORE_RUNNERS = ("thread", "inline")
 """The runners that the core makes by itself."""
 
 
+_FRAMEWORKS = ("django.tasks", "django_tasks")
+
+
+def tasks_framework() -> str | None:
+    """The module of the tasks framework: Django's own, else its backport's; None where there is neither."""
+    return next((name for name in _FRAMEWORKS if importlib.util.find_spec(name) is not None), None)
+
+
+def what_is_missing(runner: object) -> str | None:
+    """What is not installed and has to be for a runner of that name, and how; None where nothing is missing."""
+    if runner == "django_tasks" and tasks_framework() is None:
+        return "there is no tasks framework: pip install django-tasks, or use Django 6.0 or newer"
+    return missing_package(runner)
+
+
 def given_runner(runner: str | Callable[[Any], Any], gateway: Any) -> TaskRunner:
     """The runner that ``MPESA["RUNNER"]`` names, where it is none of the core's: it is made of the gateway.
 
@@ -36,7 +52,7 @@ def given_runner(runner: str | Callable[[Any], Any], gateway: Any) -> TaskRunner
         ConfigurationError: what it needs is not installed.
         TypeError: the factory made something else.
     """
-    missing = missing_package(runner)
+    missing = what_is_missing(runner)
     if missing is not None:
         raise ConfigurationError([f"RUNNER: {runner!r} was chosen, and {missing}"])
     if runner == "celery":
@@ -44,6 +60,10 @@ def given_runner(runner: str | Callable[[Any], Any], gateway: Any) -> TaskRunner
         from mpesa_django.tasks import process_callback  # noqa: PLC0415 - likewise
 
         return CeleryRunner(process_callback)
+    if runner == "django_tasks":
+        from mpesa_django.background import enqueue  # noqa: PLC0415 - likewise
+
+        return QueueRunner(enqueue)
     made: Any = runner(gateway) if callable(runner) else runner
     if not all(callable(getattr(made, name, None)) for name in ("submit", "start", "stop")):
         raise TypeError(f"MPESA['RUNNER']: the factory made {type(made).__name__}, expected a TaskRunner")

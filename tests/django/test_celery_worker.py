@@ -12,6 +12,7 @@ pytest.importorskip("django")
 pytest.importorskip("celery", reason="celery is not installed: pip install 'mpesa-core[celery]'")
 
 from mpesa_core.testing.payloads import c2b_confirmation, posted
+from mpesa_django.runners import tasks_framework
 from tests.servers.program import running, until
 from tests.servers.starting import free_port
 
@@ -130,6 +131,18 @@ def test_a_killed_broker_loses_nothing(town, redis_broker):
     town.command("mpesa_recover")
     assert receipts == town.settled
     assert receipts == sorted(town.heard)
+
+
+def test_the_tasks_framework_settles_too(town):
+    """RUNNER = "django_tasks", with the framework's own default backend, on a real server."""
+    if tasks_framework() is None:
+        pytest.skip("django-tasks is not installed: pip install 'mpesa-core[dev]'")
+    town.environment["SHOP_MPESA"] = '{"RUNNER": "django_tasks"}'
+    with town.server() as server:
+        server.await_port(town.port)
+        assert 200 == town.post("NLJ7RT61S1")
+        until(lambda: town.settled == ["NLJ7RT61S1"], lambda: server.told)
+    assert ["NLJ7RT61S1"] == town.heard
 
 
 def test_the_project_is_told_nothing(town):

@@ -49,6 +49,27 @@ def test_celery_is_the_runner(monkeypatch):
         assert "mpesa_django.process_callback" == gateway.runner._task.name
 
 
+def test_the_tasks_framework_is_the_runner(monkeypatch):
+    """RUNNER = "django_tasks" hands the id to the framework's default backend, whose task processes it."""
+    if runners.tasks_framework() is None:
+        pytest.skip("django-tasks is not installed: pip install 'mpesa-core[dev]'")
+    seen = []
+    monkeypatch.setattr(front_module.DjangoGateway, "process", lambda _self, each: seen.append(each))
+    with taking_money(monkeypatch, RUNNER="django_tasks"):
+        gateway = front_module.front.gateway
+        callback = gateway.new_id()
+        gateway.submit(callback)
+        assert gateway.runner.wait(20)
+    assert [callback] == seen
+
+
+def test_no_tasks_framework(monkeypatch):
+    """Before Django 6 it has to be installed, and the error says how."""
+    monkeypatch.setattr(runners, "_FRAMEWORKS", ("nowhere",))
+    with pytest.raises(ConfigurationError, match="pip install django-tasks"):
+        made(monkeypatch, RUNNER="django_tasks")
+
+
 def test_celery_that_is_not_installed(monkeypatch):
     """The gateway is not made without it, and the error says how to install it."""
     monkeypatch.setattr(queues.importlib.util, "find_spec", lambda _name: None)
