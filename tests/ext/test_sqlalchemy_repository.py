@@ -300,7 +300,7 @@ def test_a_forked_process_has_connections_of_its_own(alchemy_postgres):
     repository = empty_repository(alchemy_postgres)
     question = text("SELECT pg_backend_pid()")
     with alchemy_postgres.connect() as connection:
-        ours = connection.scalar(question)
+        ours = set(connection.scalars(text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")))
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -314,8 +314,8 @@ def test_a_forked_process_has_connections_of_its_own(alchemy_postgres):
         theirs = int(pipe.read() or 0)
     assert 0 == os.waitpid(child, 0)[1]
     with alchemy_postgres.connect() as connection:
-        assert ours == connection.scalar(question), "the parent's own is still good"
-    assert theirs not in {0, ours}
+        assert connection.scalar(question) in ours, "the parent's own are still good"
+    assert theirs not in {0, *ours}
     assert repository.find(Key.IDEMPOTENCY_KEY, "child") is not None
 
 
