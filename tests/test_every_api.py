@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from mpesa_core.daraja.oauth import FetchToken
 from mpesa_core.daraja.operation import HttpRequest
 from mpesa_core.daraja.reversal import Reversal
 from mpesa_core.daraja.status import TransactionStatus
+from mpesa_core.gateway import Gateway
 from mpesa_core.sandbox import LocalDaraja
 from tests.daraja import products
 from tests.daraja.requested import context
@@ -81,13 +83,38 @@ def dotted(operation):
     return f"{type(operation).__module__.rpartition('.')[2]}.{type(operation).__name__}"
 
 
+def named(tree):
+    """Every name that a piece of a program uses; what it only imports is none of them."""
+    plain = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return plain | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
 @pytest.fixture(scope="module")
 def tested():
-    """Every name that a test of the wire uses."""
-    names = set()
-    for file in (ROOT / "tests" / "daraja").glob("*.py"):
-        names |= {node.id for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Name)}
-    return names
+    """Every name that a test of the wire uses, and what the product that it changes is made of."""
+    folder = ROOT / "tests" / "daraja"
+    made = {
+        each.name: named(each)
+        for each in ast.parse((folder / "products.py").read_text()).body
+        if isinstance(each, ast.FunctionDef)
+    }
+    used = set().union(*(named(ast.parse(file.read_text())) for file in folder.glob("test_*.py")))
+    return used.union(*(made[name] for name in used & made.keys()))
+
+
+@pytest.fixture(scope="module")
+def sent():
+    """Every name that the gateway, and what works for it, uses."""
+    core = ROOT / "src" / "mpesa_core"
+    files = [*core.glob("gateway/*.py"), *core.glob("settlement/*.py"), core / "dues.py", core / "client.py"]
+    return set().union(*(named(ast.parse(file.read_text())) for file in files))
+
+
+def line_of(operation):
+    """Its line in the table of the page of operations, as five cells."""
+    page = (ROOT / "docs" / "reference" / "operations.md").read_text()
+    [line] = [line for line in page.splitlines() if f"`{dotted(operation)}`" in line and line.startswith("|")]
+    return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
 @pytest.mark.parametrize(("path", "operation"), APIS, ids=NAMES)
@@ -110,10 +137,16 @@ def test_local_daraja_serves_it(path, operation):
 @pytest.mark.parametrize(("path", "operation"), APIS, ids=NAMES)
 def test_docs_have_a_line_for_it(path, operation):
     """The page of operations names the class, and says what the merchant needs and what M-PESA cannot do."""
-    page = (ROOT / "docs" / "reference" / "operations.md").read_text()
-    lines = [line for line in page.splitlines() if f"`{dotted(operation)}`" in line and line.startswith("|")]
-    assert lines
-    assert 5 == len(lines[0].strip("|").split(" | "))
+    assert [True] * 5 == [bool(cell) for cell in line_of(operation)]
+
+
+@pytest.mark.parametrize(("path", "operation"), APIS, ids=NAMES)
+def test_docs_name_the_gateways_call_for_it(path, operation, sent):
+    """Whether a gateway sends it is said, and every call that is named is the gateway's."""
+    said = line_of(operation)[2]
+    assert (type(operation).__name__ in sent) == (said != "no")
+    for call in re.findall(r"`(\w+)", said):
+        assert callable(getattr(Gateway, call))
 
 
 @pytest.mark.parametrize(("path", "operation"), APIS, ids=NAMES)

@@ -281,30 +281,36 @@ def one_receipt(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
     return floor.counted()
 
 
-def two_reversals(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Two give back 60 of one payment of 100 at the same moment."""
-    floor = Floor(directory, options.place)
+def two_refunds(directory: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Two give back 60 of one payment of 100 at the same moment: both by reversal, or one of them by payout."""
+    floor = Floor(directory, options.place, defect=DEFECTS.get(options.defect))
     gateway, post = floor.open()
     for number in range(options.times):
         floor.post(post, *_initiated(floor, "STK", number))
     ids = [UUID(row["id"]) for row in floor.place.transactions()]
     meet = threading.Barrier(2) if options.by == "threads" else FORK.Barrier(2)
 
-    def work() -> None:
-        mine, _ = floor.open()
-        for each in ids:
-            meet.wait(60)
-            try:
-                mine.reverse(each, amount=60)
-            except RefundExceedsPayment:
-                floor.record.tell("refused")
+    def work(which: int) -> Callable[[], None]:
+        def run() -> None:
+            mine, _ = floor.open()
+            for number, each in enumerate(ids):
+                meet.wait(60)
+                try:
+                    mine.refund(each, 60, as_payout=number % 3 == which, idempotency_key=f"{which} of {number}")
+                except RefundExceedsPayment:
+                    floor.record.tell("refused")
 
-    floor.together(options.by, [work, work])
+        return run
+
+    floor.together(options.by, [work(0), work(1)])
+    gateway, _ = floor.open()
     rows = [gateway.get(each) for each in ids]
+    sent = collections.Counter(line["kind"] for line in floor.record.read("sent"))
     return {
         **floor.counted(),
         "refused": len(floor.record.read("refused")),
-        "reversals sent": sum(line["kind"] == "Reversal" for line in floor.record.read("sent")),
+        "refunds sent": sent["Reversal"] + sent["B2CPayment"],
+        "kinds sent": len(sent) - 1,
         "most reserved": max(sum(map(float, row.reserved.values())) for row in rows),
     }
 
@@ -350,7 +356,7 @@ def reversals_to_the_last_shilling(directory: Path, options: argparse.Namespace)
 
 RACES = {
     race.__name__: race
-    for race in (storm, one_key, query_and_callback, one_receipt, two_reversals, reversals_to_the_last_shilling)
+    for race in (storm, one_key, query_and_callback, one_receipt, two_refunds, reversals_to_the_last_shilling)
 }
 """The races by name."""
 
@@ -367,7 +373,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--recoverers", type=int, default=0)
     parser.add_argument("--sleep", type=float, default=0.0, help="seconds that each receiver takes")
-    parser.add_argument("--defect", choices=DEFECTS, help="in a storm")
+    parser.add_argument("--defect", choices=DEFECTS, help="in a storm, or among refunds")
     parser.add_argument("--place", default="core", help="core, django, flask, or one of them with :PORT/NAME")
     options = parser.parse_args()
     memory = Path("/dev/shm")

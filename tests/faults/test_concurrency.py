@@ -135,11 +135,35 @@ def test_one_receipt_for_two_payments(by):
 
 
 @both
-def test_two_reversals_of_one_payment(by):
-    """Two give back 60 of 100 at once: one is refused before it is sent."""
+def test_two_refunds_of_one_payment(by):
+    """Two give back 60 of 100 at once, by reversal or by payout: one of them is refused before it is sent."""
     times = trials.scaled(200)
-    counts = race("two_reversals", "--by", by, "--times", times)
-    assert (times, times, 60) == counted(counts, "reversals sent", "refused", "most reserved")
+    counts = race("two_refunds", "--by", by, "--times", times)
+    assert (times, times, 60) == counted(counts, "refunds sent", "refused", "most reserved")
+    assert 2 == counts["kinds sent"]
+
+
+@needs_fork
+def test_two_refunds_find_a_missing_guard():
+    """With read-check-save instead of compare-and-set more is sent back than was paid."""
+    counts = race("two_refunds", "--times", 200, "--defect", "no guard on the state")
+    assert counts["refunds sent"] > 200
+
+
+@needs_fork
+def test_two_refunds_through_a_framework(on_sqlite):
+    """The same by two processes on Django's and SQLAlchemy's rows in SQLite."""
+    times = trials.scaled(30)
+    counts = race("two_refunds", "--times", times, "--place", on_sqlite)
+    assert (times, times, 60) == counted(counts, "refunds sent", "refused", "most reserved")
+
+
+@needs_fork
+def test_two_refunds_on_a_server(on_postgres):
+    """The same by two processes on rows in PostgreSQL."""
+    times = trials.scaled(40)
+    counts = race("two_refunds", "--times", times, "--place", on_postgres)
+    assert (times, times, 60) == counted(counts, "refunds sent", "refused", "most reserved")
 
 
 @both
