@@ -202,6 +202,45 @@ def test_the_page_of_a_payment_tells_its_story(daraja, staff):
     assert payment.callback_token not in text
 
 
+def test_what_somebody_typed_is_no_markup(daraja, staff):
+    """Neither a customer's reference nor a body that anybody may post is taken for HTML."""
+    payment = paid(daraja)
+    hostile = "<script>alert(1)</script>"
+    Transaction.objects.update(account_reference=hostile, result_desc=hostile, conflicts={"x": {"problem": hostile}})
+    CallbackLog.objects.update(raw_body={hostile: hostile}, error=hostile, headers={hostile: hostile})
+    callback = CallbackLog.objects.get()
+    lists = [reverse(f"admin:default_models_{name}_changelist") for name in ("mpesatransaction", "mpesacallbacklog")]
+    pages = [page(payment), page(payment, "reverse"), page(callback), page(callback, "accept")]
+    for address in (*lists, *pages):
+        text = staff.get(address).content.decode()
+        assert hostile not in text, address
+        assert "&lt;script&gt;alert(1)" in text or "\\u003Cscript" in text, address
+
+
+def test_a_longer_list_asks_no_more_questions(daraja, staff):
+    """The database is asked as often for twenty rows as for one."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    def questions(model):
+        with CaptureQueriesContext(connection) as asked:
+            listed(model, staff)
+        return len(asked)
+
+    paid(daraja)
+    for model in (Transaction, CallbackLog):
+        listed(model, staff)
+        before = questions(model)
+        row = model.objects.get()
+        for _ in range(19):
+            unique = {field.name: None for field in model._meta.fields if field.unique}
+            unique |= {"pk": uuid.uuid4(), "mpesa_receipt_number": None}
+            for name, value in unique.items():
+                setattr(row, name, value)
+            row.save(force_insert=True)
+        assert before == questions(model)
+
+
 def test_a_failure_is_explained(daraja, staff):
     """The page says what the code means and what to tell the customer; that of a success has nothing to explain."""
     assert "Why: code" not in read(staff, page(paid(daraja)))

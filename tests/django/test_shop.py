@@ -33,13 +33,16 @@ def shop(tmp_path):
         assert "Traceback" not in started.told, started.told
 
 
-def picture(page, name, height):
-    """Take a picture for the documentation, where it was asked for."""
+def picture(page, name, last):
+    """Take a picture for the documentation, down to the end of an element, where it was asked for."""
     if not PICTURES:
         return
     from playwright.sync_api import Error
 
-    page.set_viewport_size({"width": 1000, "height": height})
+    page.set_viewport_size({"width": 1000, "height": 2000})
+    page.evaluate("scrollTo(0, 0)")
+    box = page.locator(last).last.bounding_box()
+    page.set_viewport_size({"width": 1000, "height": round(box["y"] + box["height"] + 24)})
     for _ in range(10):
         page.wait_for_load_state("networkidle")
         try:
@@ -103,7 +106,7 @@ def test_a_customer_pays_and_staff_give_it_back(shop, browser_page):
     heading(page, "Paid").wait_for()
     order = page.url
     receipt = page.locator("#state strong").inner_text()
-    picture(page, "django-shop", 430)
+    picture(page, "django-shop", "main a")
     page.get_by_role("link", name="My orders").click()
     assert ["Paid"] == page.locator(".badge").all_inner_texts()
 
@@ -129,6 +132,20 @@ def test_a_customer_pays_and_staff_give_it_back(shop, browser_page):
     until(is_refunded)
 
 
+def test_a_form_sent_twice_is_one_order(shop, browser_page):
+    """Whoever presses the button twice is asked for one PIN."""
+    page = browser_page
+    page.goto(f"{shop}/product/coffee/")
+    form = {name: page.locator(f"[name={name}]").input_value() for name in ("csrfmiddlewaretoken", "checkout")}
+    for _ in range(2):
+        assert page.request.post(page.url, form={**form, "phone_number": "0712345678"}).ok
+    page.goto(f"{shop}/orders/")
+    assert 1 == page.locator(".orders li").count()
+    log_in(page, shop)
+    page.goto(f"{shop}/admin/shop/mpesatransaction/")
+    assert 1 == page.locator("#result_list tbody tr").count()
+
+
 def test_staff_accept_a_conflict(shop, browser_page):
     """A success after a failure waits for a person; once it is accepted, the customer's page says so."""
     page = browser_page
@@ -146,7 +163,8 @@ def test_staff_accept_a_conflict(shop, browser_page):
     until(is_in_conflict)
     page.locator("#result_list tbody a").first.click()
     heading(page, "Open conflict: nothing settles this by itself").wait_for()
-    picture(page, "django-admin", 760)
+    page.get_by_label("Toggle navigation").click()
+    picture(page, "django-admin", ".mpesa-timeline")
     page.get_by_role("link", name="See the callback").click()
     page.get_by_role("link", name="Accept…").click()
     page.get_by_role("button", name="Accept it").click()
