@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import random
 import socket
 import struct
@@ -20,9 +19,10 @@ from hypothesis import strategies as st
 
 from mpesa_core.routes import ROUTES
 from mpesa_core.webhooks import WebhookRequest, Webhooks
+from tests import trials
 from tests.webhook_host import SAFARICOM, SAMPLES, FakeHost, Store, post, sample_body
 
-TRIALS = int(os.environ.get("MPESA_TRIALS", "2000"))
+TRIALS = trials.scaled(2000)
 CALLBACKS = sorted(path.stem for path in SAMPLES.glob("*callback*.json"))
 PATHS = [route.path for route in ROUTES]
 

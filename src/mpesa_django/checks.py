@@ -11,6 +11,7 @@ E005     a field of your own would keep a C2B payment from being recorded, and t
 E006     a model does not inherit the abstract one's Meta (told by the model)
 E007     USE_TZ is off (told by the model)
 E008     what RUNNER or USE_CELERY chooses is not installed
+E009     AUTOCOMMIT is off for the database
 W001     anybody may post callbacks, and DEBUG is off
 W002     the callback URLs or their secret are not set up (with ``--deploy``)
 W003     SQLite begins its transactions too late for two writers
@@ -139,6 +140,12 @@ def _database(found: Configuration) -> Iterator[checks.CheckMessage]:
     alias = router.db_for_write(model)
     connection = connections[alias]
     options: dict[str, Any] = connection.settings_dict.get("OPTIONS", {})
+    if not connection.settings_dict.get("AUTOCOMMIT", True):
+        yield _error(
+            "E009",
+            f"DATABASES[{alias!r}]['AUTOCOMMIT'] is off: nothing would be durable when it is acknowledged.",
+            "Leave AUTOCOMMIT out, and use transaction.atomic() where you need a transaction.",
+        )
     if connection.vendor == "sqlite":
         if str(options.get("transaction_mode", "")).upper() not in {"IMMEDIATE", "EXCLUSIVE"}:
             yield _warning(

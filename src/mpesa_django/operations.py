@@ -66,7 +66,7 @@ class Database:
             refused: what is done after the database has refused it for a constraint; it raises for a key that is taken.
 
         Raises:
-            InsideTransaction: the caller has a transaction open.
+            InsideTransaction: the caller has a transaction open, or has turned autocommit off.
         """
         alias = self.alias
         for attempt in range(_ATTEMPTS):
@@ -122,6 +122,14 @@ class Database:
 
 @contextlib.contextmanager
 def _own_transaction(alias: str) -> Iterator[None]:
+    connection = connections[alias]
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        # Django would make a savepoint here, and what is acknowledged next would wait for somebody else's commit.
+        raise InsideTransaction(
+            f"A payment was to be recorded while autocommit is off on the database {alias!r}, so nothing is durable "
+            "before your own commit. Turn it on (set_autocommit(True), or leave AUTOCOMMIT out of the database's "
+            "settings), and use transaction.atomic() where you need a transaction."
+        )
     with contextlib.ExitStack() as stack:
         try:
             # By the same means Django lets the transaction of a TestCase be.

@@ -7,13 +7,42 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from django.db import close_old_connections
+from django.db import connections
 
 from mpesa_core.errors import ConfigurationError
 from mpesa_core.queues import QueueRunner, missing_package
 from mpesa_core.tasks import TaskRunner
 
-__all__ = ["CORE_RUNNERS", "fresh_connections", "given_runner", "tasks_framework", "what_is_missing"]
+__all__ = [
+    "CORE_RUNNERS",
+    "close_left_connections",
+    "fresh_connections",
+    "given_runner",
+    "tasks_framework",
+    "what_is_missing",
+]
+
+
+def close_old_connections() -> None:
+    """Django's function of that name, but a connection in a transaction is left to whoever began it.
+
+    Django's would end that transaction: a host's own around a call, or a ``TestCase``'s.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
+def close_left_connections() -> None:
+    """Give up connections on which somebody's code has turned autocommit off, and left it so.
+
+    What is written next would be a part of a transaction that nobody ends. It costs no query.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None or connection.in_atomic_block:
+            continue
+        if connection.settings_dict["AUTOCOMMIT"] and not connection.get_autocommit():
+            connection.close()
 
 
 @contextmanager

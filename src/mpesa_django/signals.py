@@ -26,6 +26,7 @@ from typing import Any
 import django.dispatch
 
 from mpesa_core.signals import Reply, failed_reply
+from mpesa_django.runners import close_left_connections
 
 __all__ = [
     "SIGNALS",
@@ -122,8 +123,14 @@ class DjangoBus:
         return self._others.get(signal.partition("_")[0], self._transactions)
 
     def deliver(self, signal: str, arguments: Mapping[str, Any]) -> list[Reply]:
-        """Call every receiver of the signal, each in isolation; what one raises is logged and returned."""
-        return _replies(signal, SIGNALS[signal].send_robust(self.sender(signal), **arguments))
+        """Call every receiver of the signal, each in isolation; what one raises is logged and returned.
+
+        A connection on which a receiver leaves autocommit off is given up: what follows is a transaction of its own.
+        """
+        try:
+            return _replies(signal, SIGNALS[signal].send_robust(self.sender(signal), **arguments))
+        finally:
+            close_left_connections()
 
     async def adeliver(self, signal: str, arguments: Mapping[str, Any]) -> list[Reply]:
         """The same inside a running event loop."""

@@ -87,10 +87,11 @@ def test_before_deployment_the_urls_are_looked_at(database):
         ("postgresql", {"CONN_MAX_AGE": 0, "OPTIONS": {}}, ["W004"]),
         ("postgresql", {"CONN_MAX_AGE": 60, "OPTIONS": {}}, []),
         ("postgresql", {"CONN_MAX_AGE": 0, "OPTIONS": {"pool": True}}, []),
+        ("postgresql", {"CONN_MAX_AGE": 60, "AUTOCOMMIT": False}, ["E009"]),
     ],
 )
 def test_the_database_of_the_transactions(database, vendor, changes, ids):
-    """Deferred transactions on SQLite, and connecting anew for each request elsewhere."""
+    """Deferred transactions on SQLite, connecting anew for each request elsewhere, and autocommit that is off."""
     database(vendor, **changes)
     assert ids == found(SOUND)[0]
 

@@ -251,6 +251,21 @@ def test_a_locked_sqlite_file_is_busy(store, django_sqlite):
     assert 1 == store.get(row.id).version
 
 
+@pytest.mark.parametrize("database", ["django_sqlite", "django_postgres"])
+def test_with_autocommit_off_nothing_is_written(request, database):
+    """It would wait for a commit of the caller's: refused, and nothing is there."""
+    alias = request.getfixturevalue(database)
+    store = empty_repository(alias)
+    connections[alias].set_autocommit(False)
+    try:
+        with pytest.raises(InsideTransaction, match="autocommit is off"):
+            store.add(transaction_draft(next_check_at=NOON))
+    finally:
+        connections[alias].commit()
+        connections[alias].set_autocommit(True)
+    assert [] == list(store.due(Sweep.UNSENT, NOON, 5))
+
+
 @pytest.mark.parametrize("meets", ["a change", "a question"])
 def test_a_connection_that_was_cut(on_postgres, django_postgres, meets):
     """The operation that meets it is StorageUnavailable, and the next one has a new connection."""

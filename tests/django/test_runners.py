@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("django")
 
+from django.db import connections, transaction
 from django.test import override_settings
 
 from mpesa_core import queues
@@ -15,6 +16,7 @@ from mpesa_core.tasks import InlineRunner, ThreadRunner
 from mpesa_django import conf, runners
 from mpesa_django import front as front_module
 from tests.django.hosting import MPESA, taking_money
+from tests.django.stores import Order
 
 
 def factory(gateway):
@@ -113,6 +115,22 @@ def test_a_validation_drops_old_connections(monkeypatch):
     with made(monkeypatch, RUNNER="inline") as gateway:
         assert gateway.validate_c2b({"TransID": "U1"}) is None
         assert 2 == len(seen)
+
+
+@pytest.mark.parametrize("database", ["django_sqlite", "django_postgres"])
+def test_a_transaction_goes_on_after_a_job(request, database):
+    """A connection inside of a transaction, a TestCase's among them, is not closed around a job, however old it is."""
+    alias = request.getfixturevalue(database)
+    with transaction.atomic(using=alias):
+        Order.objects.using(alias).create(name="mine")
+        connections[alias].close_at = 0
+        with runners.fresh_connections():
+            assert 1 == Order.objects.using(alias).count()
+        assert 1 == Order.objects.using(alias).count()
+        transaction.set_rollback(True, using=alias)
+    before = connections[alias].connection
+    with runners.fresh_connections():
+        assert before is not connections[alias].connection
 
 
 def test_a_command_works_in_its_own_thread(monkeypatch):

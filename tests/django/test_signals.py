@@ -7,10 +7,14 @@ import pytest
 
 pytest.importorskip("django")
 
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+
 from mpesa_core import signals as core
 from mpesa_django import signals
 from mpesa_django.signals import DjangoBus
 from tests.django.hosting import Callback, Transaction
+from tests.django.stores import Order
 
 BUS = DjangoBus(Transaction, Callback, "invoice model", "subscription model")
 
@@ -45,6 +49,27 @@ def test_every_signal_of_the_core_is_there():
 
 def both_ways(signal, arguments):
     return BUS.deliver(signal, arguments), asyncio.run(BUS.adeliver(signal, arguments))
+
+
+@pytest.mark.parametrize("database", ["django_sqlite", "django_postgres"])
+def test_autocommit_that_a_receiver_leaves_off(connect, request, database):
+    """What it began is rolled back and its connection given up; one that is as it should be is left, without a query."""
+    alias = request.getfixturevalue(database)
+    connection = connections[alias]
+    connection.ensure_connection()
+    before = connection.connection
+    with CaptureQueriesContext(connection) as asked:
+        BUS.deliver("payment_confirmed", {})
+    assert (before, []) == (connection.connection, asked.captured_queries)
+
+    def leaving(**_):
+        connection.set_autocommit(False)
+        Order.objects.using(alias).create(name="never committed")
+
+    connect(signals.payment_confirmed, leaving)
+    BUS.deliver("payment_confirmed", {})
+    assert connection.get_autocommit()
+    assert not Order.objects.using(alias).filter(name="never committed").exists()
 
 
 def test_one_receiver_that_raises_stops_no_other(connect, caplog):

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -214,6 +215,28 @@ class Place:
     def _create(self) -> None:
         SqliteRepository(self.store.path).close()
 
+    # What a host may do
+
+    def harms(self) -> dict[str, Callable[[], object]]:
+        """What a receiver does to its database, each raising or leaving something broken behind."""
+        raise NotImplementedError
+
+    def receiving(self, name: str, receiver: Callable[[], object]) -> AbstractContextManager[object]:
+        """Have one more receiver of a signal meanwhile, called after the others."""
+        raise NotImplementedError
+
+    def rolling_back(self) -> AbstractContextManager[object]:
+        """A transaction of the host's, with a row of its own, that is rolled back at the end."""
+        raise NotImplementedError
+
+    def spoil(self, trouble: str) -> None:
+        """Have SQLite refuse what this thread writes: ``full`` or ``read-only``, until :meth:`leave`."""
+        pages = self.store.query("PRAGMA page_count")[0]["page_count"]
+        self._execute(f"PRAGMA max_page_count = {pages}" if trouble == "full" else "PRAGMA query_only = ON")
+
+    def _execute(self, sql: str) -> None:
+        raise NotImplementedError
+
     # What is there
 
     def transactions(self) -> list[dict[str, Any]]:
@@ -304,11 +327,11 @@ class DjangoPlace(_Hosted):
                 "timeout": 30,
             },
         }
-        database: dict[str, Any] = {**sqlite, "ATOMIC_REQUESTS": True}
+        database: dict[str, Any] = sqlite
         if self.on_server:
             server = {"HOST": "127.0.0.1", "PORT": self.store.port, "USER": "mpesa", "NAME": self.store.name}
-            database = {"ENGINE": "django.db.backends.postgresql", **server, "ATOMIC_REQUESTS": True}
-            database["CONN_MAX_AGE"] = None
+            database = {"ENGINE": "django.db.backends.postgresql", **server}
+        database.update(ATOMIC_REQUESTS=True, CONN_MAX_AGE=None)
         settings.configure(
             SECRET_KEY="of no importance",
             ALLOWED_HOSTS=["*"],
@@ -362,6 +385,69 @@ class DjangoPlace(_Hosted):
     def _all(self, kind: str) -> list[Any]:
         order = {"Transaction": "initiated_at", "Callback": "received_at"}[kind]
         return list(getattr(self._stores, kind).objects.order_by(order, "pk"))
+
+    def _execute(self, sql: str) -> None:
+        with self._connections["default"].cursor() as cursor:
+            cursor.execute(sql)
+
+    def harms(self) -> dict[str, Callable[[], object]]:
+        from django.db import transaction
+
+        order = self._stores.Order.objects
+        wrong = "SELECT nothing FROM nowhere"
+
+        def atomic() -> None:
+            with transaction.atomic():
+                order.create(name="lost")
+                self._execute(wrong)
+
+        def nested() -> None:
+            with transaction.atomic():
+                with suppress(Exception), transaction.atomic():
+                    self._execute(wrong)
+                order.create(name="kept")
+
+        def swallowed() -> None:
+            with transaction.atomic():
+                with suppress(Exception):
+                    self._execute(wrong)
+                order.create(name="refused by a server")
+
+        def autocommit_off() -> None:
+            transaction.set_autocommit(False)
+            order.create(name="never committed")
+
+        def autocommit_off_and_broken() -> None:
+            autocommit_off()
+            self._execute(wrong)
+
+        return {
+            "plain": lambda: self._execute(wrong),
+            "atomic": atomic,
+            "nested": nested,
+            "swallowed": swallowed,
+            "autocommit off": autocommit_off,
+            "autocommit off and broken": autocommit_off_and_broken,
+            "closed": self._connections["default"].close,
+        }
+
+    @contextmanager
+    def receiving(self, name: str, receiver: Callable[[], object]) -> Iterator[None]:
+        signal = self._signals.SIGNALS[name]
+        signal.connect(each := lambda **_arguments: receiver(), weak=False)
+        try:
+            yield
+        finally:
+            signal.disconnect(each)
+
+    @contextmanager
+    def rolling_back(self) -> Iterator[None]:
+        from django.db import transaction
+
+        with transaction.atomic():
+            self._stores.Order.objects.create(name="rolled back")
+            yield
+            transaction.set_rollback(True)
 
 
 class FlaskPlace(_Hosted):
@@ -424,6 +510,66 @@ class FlaskPlace(_Hosted):
         order = {"Transaction": "initiated_at", "Callback": "received_at"}[kind]
         with Session(self._engine) as session:
             return list(session.scalars(select(model).order_by(order, "id")))
+
+    def _execute(self, sql: str) -> None:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql(sql)
+
+    def harms(self) -> dict[str, Callable[[], object]]:
+        from sqlalchemy import text
+        from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+        shared = scoped_session(sessionmaker(self._engine))  # as Flask-SQLAlchemy's is, for a thread
+        wrong = text("SELECT nothing FROM nowhere")
+        touched = text(f"SELECT count(*) FROM {self.tables[0]}")
+
+        def left_broken() -> None:
+            shared.execute(touched)
+            shared.execute(wrong)
+
+        def nested() -> None:
+            with Session(self._engine) as session, session.begin():
+                session.execute(touched)
+                with suppress(Exception), session.begin_nested():
+                    session.execute(wrong)
+
+        def swallowed() -> None:
+            with Session(self._engine) as session, session.begin():
+                with suppress(Exception):
+                    session.execute(wrong)
+                session.execute(touched)
+
+        def autocommit_off() -> None:
+            shared.remove()
+            shared.execute(touched)  # its transaction stays open
+
+        return {
+            "plain": lambda: self._execute("SELECT nothing FROM nowhere"),
+            "left broken": left_broken,
+            "nested": nested,
+            "swallowed": swallowed,
+            "left open": autocommit_off,
+        }
+
+    @contextmanager
+    def receiving(self, name: str, receiver: Callable[[], object]) -> Iterator[None]:
+        from mpesa_core.signals import SIGNALS
+
+        SIGNALS[name].connect(each := lambda _sender, **_arguments: receiver(), sender=self._app)
+        try:
+            yield
+        finally:
+            SIGNALS[name].disconnect(each, sender=self._app)
+
+    @contextmanager
+    def rolling_back(self) -> Iterator[None]:
+        from sqlalchemy.orm import Session
+
+        with Session(self._engine) as session:
+            session.add(self._stores.Callback(callback_type="STK", raw_bytes=b"the host's"))
+            session.flush()
+            yield
+            session.rollback()
 
 
 def _receiver(hear: Hear, name: str) -> Callable[..., None]:

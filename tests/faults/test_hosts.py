@@ -1,0 +1,37 @@
+"""Hosts that harm themselves, with Django and with Flask, on SQLite and on PostgreSQL: payments do not suffer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.faults
+ROOT = Path(__file__).parents[2]
+
+
+def found(place):
+    """What does not hold there, by the name of the trouble."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+    command = [sys.executable, "-m", "tests.faults.hosts", "--place", place]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_on_sqlite(on_sqlite):
+    """Receivers that break their SQL or hang, a full disk, a read-only file, hostile bodies: every promise is kept."""
+    troubles = found(on_sqlite)
+    assert {"broken SQL", "hanging", "no room", "hostile bodies"} <= set(troubles)
+    assert {name: [] for name in troubles} == troubles
+
+
+def test_on_a_server(on_postgres):
+    """The same on PostgreSQL, and a host's own transaction around a settlement, which it rolls back."""
+    troubles = found(on_postgres)
+    assert {"broken SQL", "hanging", "rolled back", "hostile bodies"} == set(troubles)
+    assert {name: [] for name in troubles} == troubles
