@@ -162,6 +162,30 @@ def test_unknown_code_is_asked_about_and_shown(desk):
     assert Status.SUCCESS == desk.gateway.get(row).status
 
 
+def reversal(desk):
+    payment = desk.push()
+    desk.post("STK", stk_success(checkout=payment.checkout_request_id), payment.callback_token)
+    return desk.gateway.reverse(payment)
+
+
+def transfer(desk):
+    return desk.gateway.transfer(receiver="600000", amount=190, account_reference="353353", idempotency_key="T")
+
+
+@pytest.mark.parametrize("code", [987654, "SFC_NEW01", None, True])
+@pytest.mark.parametrize(
+    ("kind", "send"), [("B2C_RESULT", lambda desk: desk.pay()), ("REVERSAL_RESULT", reversal), ("B2B_RESULT", transfer)]
+)
+def test_unknown_code_of_what_went_out_is_shown(desk, kind, send, code):
+    """Money that was sent with a code that nobody has documented is neither gone nor free: a person sees it."""
+    row = send(desk)
+    desk.signals.clear()
+    body = result(code, "SKL1234567", row.conversation_id, row.originator_conversation_id)
+    callback = desk.post(kind, body, row.callback_token)
+    assert [callback] == [each.id for each in desk.gateway.conflicts()]
+    assert (Status.PROCESSING, ["settlement_conflict"]) == (desk.gateway.get(row).status, desk.names())
+
+
 def test_replayed_conflict_is_seen_again(desk):
     """A dismissed conflict that is replayed holds its transaction again, and so a person finds it again."""
     row, callback = underpaid(desk)
