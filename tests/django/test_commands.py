@@ -38,8 +38,8 @@ def project(monkeypatch):
 
 
 def test_the_commands_that_there_are():
-    """The eight, each with a help of its own."""
-    words = "announce doctor reconcile recover register_urls replay sandbox worker"
+    """The nine, each with a help of its own."""
+    words = "announce doctor reconcile recover register_urls replay sandbox send_invoices worker"
     assert [f"mpesa_{word}" for word in words.split()] == OURS
     assert all(load_command_class("mpesa_django", name).help for name in OURS)
 
@@ -87,6 +87,24 @@ def test_replay_of_one_callback(project):
     assert run("mpesa_replay", str(row.id))
     with pytest.raises(CommandError, match=NOBODY):
         run("mpesa_replay", NOBODY)
+
+
+def test_invoices_are_sent(project, tmp_path):
+    """Those of a file, once, however often it is sent."""
+    daraja, repository = project
+    file = tmp_path / "rent.csv"
+    file.write_text(
+        "external_reference,full_name,phone_number,period,invoice_name,due,account_reference,amount\n"
+        "E-1,Jane Doe,0722000000,November 2026,Rent,2099-12-05,A-1,1500\n"
+    )
+    mpesa.opt_in_bills(email="a@b.example", official_contact="0710000000")
+    assert "1 invoices are in order" in run("mpesa_send_invoices", str(file), "--dry-run")
+    for _ in range(2):
+        assert "1 invoices: 1 sent.\n" == run("mpesa_send_invoices", str(file))
+    assert ("sent", ["E-1"]) == (
+        repository.find_invoice("174379", "E-1").status,
+        [each.external_reference for each in daraja.invoices],
+    )
 
 
 def test_another_place_in_the_environment_is_no_matter(project, monkeypatch):

@@ -18,7 +18,18 @@ from mpesa_flask.cli import mpesa
 from tests.cli.stored import Stored, ago, paid
 from tests.flask.hosting import hearing, make_app
 
-NAMES = ["sandbox", "doctor", "register-urls", "worker", "recover", "reconcile", "replay", "announce", "conflicts"]
+NAMES = [
+    "sandbox",
+    "doctor",
+    "register-urls",
+    "worker",
+    "recover",
+    "reconcile",
+    "replay",
+    "announce",
+    "conflicts",
+    "invoices",
+]
 
 
 @pytest.fixture
@@ -146,6 +157,30 @@ def test_urls_are_registered_with_m_pesa(stored, options, kind):
     repository.close()
     assert (0, "Registered the URLs of the account default.\n") == (done.exit_code, done.output)
     assert kind == daraja._mpesa.registered["174379"].response_type
+
+
+def test_invoices_are_sent(stored, tmp_path):
+    """Those of a file, once, however often it is sent; they are the app's."""
+    daraja = LocalDaraja()
+    repository = SqliteRepository(stored.path, synchronous="OFF")
+    file = tmp_path / "rent.csv"
+    file.write_text(
+        "external_reference,full_name,phone_number,period,invoice_name,due,account_reference,amount\n"
+        "E-1,Jane Doe,0722000000,November 2026,Rent,2099-12-05,A-1,1500\n"
+    )
+    with DarajaServer(daraja) as server:
+        given = {**daraja.settings(server.base_url), "callback_base_url": "http://127.0.0.1:9/pay/"}
+        app = make_app(settings=given, repository=repository)
+        with app.app_context():
+            app.extensions["mpesa"].gateway.opt_in_bills(email="a@b.example", official_contact="0710000000")
+        assert "1 invoices are in order" in flask(app, "invoices", "send", file, "--dry-run").output
+        for _ in range(2):
+            assert "1 invoices: 1 sent.\n" == flask(app, "invoices", "send", file, "--unheard").output
+    assert ("sent", ["E-1"]) == (
+        repository.find_invoice("174379", "E-1").status,
+        [each.external_reference for each in daraja.invoices],
+    )
+    repository.close()
 
 
 def test_an_app_without_the_extension_has_no_such_commands():

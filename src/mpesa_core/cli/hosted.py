@@ -9,6 +9,7 @@ import click
 
 from mpesa_core.cli.conflicts import conflicts
 from mpesa_core.cli.doctor import doctor
+from mpesa_core.cli.invoices import invoices
 from mpesa_core.cli.local import sandbox
 from mpesa_core.cli.place import Place, at_hand
 from mpesa_core.cli.registering import register_urls
@@ -16,7 +17,7 @@ from mpesa_core.cli.upkeep import announce, reconcile, recover, replay, worker
 
 __all__ = ["hosted_commands"]
 
-_OURS = (doctor, register_urls, worker, recover, reconcile, replay, announce, conflicts)
+_OURS = (doctor, register_urls, worker, recover, reconcile, replay, announce, conflicts, invoices)
 
 
 def hosted_commands(
