@@ -29,6 +29,12 @@ def test_the_forms_mean_the_same(config):
     assert ("174379", 60.0) == (found.short_code, found.stk_deadline)
 
 
+def test_settings_may_stand_there_already():
+    """Those of the environment, say: they are taken as they are."""
+    settings = Settings.from_environ({"MPESA_SHORT_CODE": "174379", "MPESA_CALLBACK_IP_ALLOWLIST": "127.0.0.1"})
+    assert settings is Settings.from_config({"MPESA": settings})
+
+
 def test_nothing_is_needed_to_receive():
     """Without any key the settings are the defaults."""
     assert Settings.from_config({}).short_code is None
@@ -71,4 +77,6 @@ def test_a_name_given_twice_is_refused():
 @pytest.mark.parametrize("value", [None, "sandbox", 7])
 def test_what_is_no_mapping_is_told(value):
     """Its kind and what was expected."""
-    assert [f"MPESA: got {type(value).__name__}, expected a mapping of names to values"] == problems({"MPESA": value})
+    assert [f"MPESA: got {type(value).__name__}, expected a mapping of names to values, or Settings"] == problems(
+        {"MPESA": value}
+    )

@@ -65,8 +65,11 @@ def from_config(cls: type[Settings], config: Mapping[str, Any], *, name: str) ->
         raise ConfigurationError(
             [f"{name}: given as a mapping, beside {given}; give all settings in one of the two forms"]
         )
+    if isinstance(mapping, cls):
+        return mapping
     if not isinstance(mapping, Mapping):
-        raise ConfigurationError([f"{name}: got {type(mapping).__name__}, expected a mapping of names to values"])
+        problem = f"{name}: got {type(mapping).__name__}, expected a mapping of names to values, or {cls.__name__}"
+        raise ConfigurationError([problem])
     return from_mapping(cls, _lowered(mapping), show=str.upper)
 
 

@@ -241,7 +241,8 @@ class Settings:
         """Settings from a web framework's configuration, such as Flask's ``app.config``; its other keys are not ours.
 
         ``MPESA_SHORT_CODE`` is ``short_code``, and so is ``SHORT_CODE`` in a mapping under ``MPESA`` (there, and in
-        accounts, in upper or lower case).
+        accounts, in upper or lower case). What stands under ``MPESA`` may be settings already, such as those of
+        :meth:`from_environ`.
 
         Args:
             config: the configuration.
