@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import nox
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["lint", "types", "tests", "core"]
+nox.options.sessions = ["lint", "types", "tests", "core", "django"]
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 CONSTRAINTS = ["-c", "constraints.txt"]
 EXTRAS = ["celery", "click", "cryptography", "django", "flask", "rich", "sqlalchemy"]
+TOUCHING_DJANGO = ["tests/django", "tests/end_to_end", "tests/test_fronts.py"]
 
 
 @nox.session(python=PYTHONS)
@@ -22,6 +25,27 @@ def tests(session: nox.Session) -> None:
     """All tests, with every extra."""
     session.install("-e", ".[dev]", *CONSTRAINTS)
     session.run("pytest", *session.posargs)
+
+
+def newer_python() -> str:
+    """A Python for the newest Django, which wants 3.12: on the path, or pyenv's, whose shims may lead nowhere."""
+    found = [shutil.which(f"python{version}") for version in reversed(PYTHONS[1:])]
+    kept = [str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python")]
+    for python in filter(None, [*found, *sorted(kept, reverse=True)]):
+        asked = [python, "-c", "import sqlite3, ssl, sys, venv; sys.exit(sys.version_info < (3, 12))"]
+        if subprocess.run(asked, capture_output=True, check=False).returncode == 0:  # noqa: S603 - a Python of this machine's
+            return python
+    return PYTHONS[1]
+
+
+@nox.session
+@nox.parametrize("python,release", [(None, "~=5.2.0"), (newer_python(), ">=6")], ids=["5.2", "newest"])
+def django(session: nox.Session, release: str) -> None:
+    """What touches Django, on the oldest release that is supported and on the newest."""
+    session.install("-e", ".[dev]", *CONSTRAINTS)
+    session.install(f"django{release}")
+    session.run("python", "-m", "django", "version")
+    session.run("pytest", "-q", "-k", "django or fronts", *TOUCHING_DJANGO, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
