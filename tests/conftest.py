@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -22,7 +23,12 @@ NO_SKIPS = os.environ.pop("MPESA_NO_SKIPS", "") not in {"", "0"}
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Hand the seed to Hypothesis."""
+    """Hand the seed to Hypothesis, and take interrupts where a script that started this in the background ignores them.
+
+    What ignores them hands that on to the programs that it starts, and some tests end those by an interrupt.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if trials.CHOSEN and getattr(config.option, "hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(trials.SEED)
 

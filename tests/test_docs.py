@@ -183,6 +183,7 @@ def _run(command, folder, expected):
         complained.join(PATIENCE)
     finally:
         process.kill()
+        process.wait(PATIENCE)
         process.stdout.close()
         process.stderr.close()
     if not stopped:
