@@ -190,10 +190,14 @@ def test_it_can_be_read_on_a_phone(app, browser_page):
         assert 5 == table.get_by_role("row").count()
         label = "getComputedStyle(document.querySelector('#transactions td'), '::before').content"
         assert '"Transaction"' == browser_page.evaluate(label)
+        tiles = "[...document.querySelectorAll('nav a')].filter(tile => tile.scrollWidth > tile.clientWidth).length"
+        assert 0 == browser_page.evaluate(tiles)
+        assert browser_page.locator("td:has(> .nothing)").first.is_hidden()
         browser_page.get_by_label("Receipt, id").fill("UKPNLJ7RT6")
         browser_page.get_by_role("button", name="Find").click()
         browser_page.get_by_role("table", name="What was found").wait_for()
         browser_page.set_viewport_size({"width": 1280, "height": 800})
         assert browser_page.evaluate("document.documentElement.scrollWidth") <= 1280
+        assert browser_page.locator("td:has(> .nothing)").first.is_visible()
     assert {"127.0.0.1"} == {url.split("/")[2].partition(":")[0] for url in asked}
     assert "Payments of shop" == browser_page.title()
