@@ -218,6 +218,23 @@ def test_accepting_for_another_payment_frees_the_one_that_was_held(desk):
     assert {} == desk.gateway.get(held).conflicts
 
 
+def test_accepting_again_what_was_accepted_halfway(desk, monkeypatch):
+    """A process that died after it had recorded the accepted payment: accepting again resolves it, and counts once."""
+    first, second = desk.push(), desk.push()
+    callback = desk.post("C2B_CONFIRMATION", confirmation())
+    desk.recover(desk.settings.adoption_grace + 1)
+    with monkeypatch.context() as dying:
+        dying.setattr(desk.repository, "change_callback", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            desk.gateway.accept(callback)
+    assert 1 == len(desk.gateway.conflicts())
+    settled = desk.gateway.accept(callback)
+    desk.recover(desk.settings.announce_lease)
+    assert (TransactionType.C2B, Status.SUCCESS) == (settled.transaction_type, settled.status)
+    assert (["settlement_conflict", "payment_confirmed"], []) == (desk.names(), list(desk.gateway.conflicts()))
+    assert [{}, {}] == [desk.gateway.get(each).conflicts for each in (first, second)]
+
+
 def test_payment_is_not_accepted_for_a_payout(desk):
     """A customer's payment settles no payout, also on a person's word."""
     payout = desk.pay()

@@ -447,6 +447,27 @@ def test_forged_success_that_mpesa_denies(repository):
     assert 1 == len(desk.fired("settlement_conflict"))
 
 
+def test_success_is_verified_by_the_id_that_it_names(repository):
+    """With verify_before_settle a callback of a payment whose answer was lost says what M-PESA is to be asked about."""
+    desk = Desk(repository, verify_before_settle=True)
+    desk.daraja.answers["StkPush"] = OutcomeUnknown("the answer was lost")
+    row = desk.push()
+    desk.daraja.answers["StkQuery"] = stk_query(0)
+    desk.post("STK", stk_success(), row.callback_token)
+    assert RECEIPT == only_one_settlement(desk, row).mpesa_receipt_number
+
+
+def test_success_that_names_another_payment_is_not_verified_by_it(repository):
+    """With verify_before_settle a callback that names another payment's id is a conflict, and M-PESA is not asked."""
+    desk = Desk(repository, verify_before_settle=True)
+    desk.push()
+    desk.daraja.answers["StkPush"] = OutcomeUnknown("the answer was lost")
+    row = desk.push(reference="INV-2")
+    callback = desk.post("STK", stk_success(), row.callback_token)
+    assert [Disposition.CONFLICT] == dispositions(desk, callback)
+    assert (Status.PROCESSING, 0) == (desk.gateway.get(row).status, desk.daraja.count("StkQuery"))
+
+
 @pytest.mark.parametrize("wrong", ["STK", "B2C_RESULT", "REVERSAL_RESULT"])
 def test_callback_on_another_products_url(desk, wrong):
     """A body of one product posted with the token of another product's transaction settles nothing."""

@@ -11,7 +11,7 @@ import attrs
 from mpesa_core.daraja.callbacks import CallbackType, decode_callback
 from mpesa_core.errors import IllegalTransition, InvalidField, StorageBusy, TransactionNotFound
 from mpesa_core.payments.decide import Duplicate, Evidence, Settle, accept
-from mpesa_core.payments.records import PAYMENTS, CallbackRecord, Disposition, TransactionRecord
+from mpesa_core.payments.records import PAYMENTS, CallbackRecord, Disposition, Key, TransactionRecord
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.engine import Applied, Engine
 from mpesa_core.settlement.evidence import CONFIRMATIONS, SPEAKS_OF, evidence_of
@@ -49,12 +49,12 @@ def accept_conflict(
                 f"callback {callback_id} belongs to no transaction yet: say which one it is about"
             )
         verdict = yield from engine.create_c2b(message, evidence)
-        if not isinstance(verdict, Applied):
-            raise StorageBusy("somebody else recorded that payment at this moment; look again")
-        yield from _release(engine, callback, evidence, callback.related_transaction_id)
-        yield from _resolve(engine, callback, verdict.row.id)
-        yield from engine.announce(verdict.row)
-        return (yield from _read(engine, verdict.row.id))
+        if isinstance(verdict, Applied):
+            yield from _release(engine, callback, evidence, callback.related_transaction_id)
+            yield from _resolve(engine, callback, verdict.row.id)
+            yield from engine.announce(verdict.row)
+            return (yield from _read(engine, verdict.row.id))
+        owner = yield from _recorded_before(engine, evidence)
     while True:
         row = yield from _read(engine, owner)
         _check_kind(callback, row)
@@ -97,6 +97,14 @@ def dismiss_conflict(engine: Engine, callback_id: UUID) -> Procedure[None]:
     evidence = _evidence(callback)[0] if _can_settle(callback) else None
     yield from _release(engine, callback, evidence, owner)
     yield from _resolve(engine, callback, owner)
+
+
+def _recorded_before(engine: Engine, evidence: Evidence) -> Procedure[UUID]:
+    """The payment that has the receipt: another report's, or of a call of this kind that died halfway."""
+    row = yield from engine.store.find(Key.RECEIPT, (evidence.short_code or "", evidence.receipt or ""))
+    if row is None:
+        raise StorageBusy("somebody else recorded that payment at this moment; look again")
+    return row.id
 
 
 def _check_kind(callback: CallbackRecord, row: TransactionRecord) -> None:

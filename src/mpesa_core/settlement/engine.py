@@ -337,6 +337,11 @@ class Engine(Announcing):
                 evidence.says, "A callback says that it succeeded, and M-PESA, when asked, that it did not."
             )
             return (yield from self._conflict(row, denied, callback))
+        if row.checkout_request_id is None and evidence.checkout_request_id:
+            # The answer that named it was lost. One payment alone has it, so that it cannot be another one of ours.
+            known = {"checkout_request_id": evidence.checkout_request_id}
+            attached = yield from self._settle(row, known, evidence, callback, fenced=False)
+            return attached if isinstance(attached, Closed) else None
         answer = yield from self.questions.ask(row)
         if answer is not None:
             yield from self.process(answer)
