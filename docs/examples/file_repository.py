@@ -155,7 +155,9 @@ class FileRepository:
             due = [row for row in due if (row.status == "PENDING") == (sweep == Sweep.UNSENT)]
         return sorted(due, key=lambda row: getattr(row, name))[:limit]
 
-    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[Transaction]:
+    def candidates(
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None = None
+    ) -> Sequence[Transaction]:
         return [
             row
             for row in self._transactions()
@@ -163,6 +165,7 @@ class FileRepository:
             and row.mpesa_receipt_number is None
             and (row.short_code, row.amount) == (short_code, amount)
             and reference in (None, row.account_reference)
+            and (since is None or row.initiated_at >= since)
         ]
 
     def _transactions(self) -> list[Transaction]:

@@ -224,12 +224,16 @@ class DjangoRepository:
             return self._transactions.due("announce_until", now, limit)
         return self._transactions.due("next_check_at", now, limit, pending if sweep == Sweep.UNSENT else ~pending)
 
-    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[TransactionRecord]:
+    def candidates(
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None = None
+    ) -> Sequence[TransactionRecord]:
         """STK_PUSH transactions of that short code and amount (by value) that have no receipt, oldest first."""
         where = Q(transaction_type=TransactionType.STK_PUSH.value, mpesa_receipt_number=None, short_code=short_code)
         where &= Q(amount=plain("amount", Kind.MONEY, amount))
         if reference is not None:
             where &= Q(account_reference=reference)
+        if since is not None:
+            where &= Q(initiated_at__gte=plain("since", Kind.TIME, since))
         return self._transactions.all(where, order=("initiated_at", "pk"))
 
     def settled_between(

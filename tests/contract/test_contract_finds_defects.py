@@ -154,17 +154,24 @@ DEFECTS = {
     ),
     "CandidatesByText": (
         """
-        def candidates(self, short_code, amount, reference):
-            rows = super().candidates(short_code, amount, reference)
+        def candidates(self, short_code, amount, reference, since=None):
+            rows = super().candidates(short_code, amount, reference, since)
             return [row for row in rows if str(row.amount) == str(amount)]
         """,
         "test_candidates_by_value",
     ),
     "CandidatesByLooseReference": (
         """
-        def candidates(self, short_code, amount, reference):
-            rows = super().candidates(short_code, amount, None)
+        def candidates(self, short_code, amount, reference, since=None):
+            rows = super().candidates(short_code, amount, None, since)
             return [row for row in rows if reference is None or row.account_reference.lower() == reference.lower()]
+        """,
+        "test_candidates_for_adoption",
+    ),
+    "CandidatesOfAnyAge": (
+        """
+        def candidates(self, short_code, amount, reference, since=None):
+            return super().candidates(short_code, amount, reference)
         """,
         "test_candidates_for_adoption",
     ),

@@ -13,6 +13,7 @@ from mpesa_core.payments.adoption import (
     Create,
     Several,
     Wait,
+    asked_since,
     believable,
     match,
     phone_agrees,
@@ -142,3 +143,13 @@ def test_time_of_another_year_tells_nothing(apart, expected):
     paid_at = NOW - timedelta(hours=apart)
     assert (paid_at if expected else None) == believable(paid_at, NOW)
     assert believable(None, NOW) is None
+
+
+@pytest.mark.parametrize("occurred_at", [NOW - timedelta(days=2), None])
+def test_nothing_plausible_was_asked_for_earlier(occurred_at):
+    """No payment that is given up is plausible if it was asked for before what is looked at."""
+    since = asked_since(occurred_at, NOW, stk_deadline=900)
+    paid_at = occurred_at or NOW - timedelta(days=30)
+    for status in (Status.SUCCESS, Status.TIMEOUT):
+        asked = row(status=status, initiated_at=since - timedelta(seconds=1))
+        assert () == plausible([asked], CONFIRMATION, paid_at, stk_deadline=900)

@@ -468,6 +468,23 @@ def test_success_that_names_another_payment_is_not_verified_by_it(repository):
     assert (Status.PROCESSING, 0) == (desk.gateway.get(row).status, desk.daraja.count("StkQuery"))
 
 
+def test_a_confirmation_reads_no_old_failures(desk, monkeypatch):
+    """Payments that were asked for long before the customer paid are not even read: a till has ever more of them."""
+    desk.push()
+    desk.recover(desk.settings.unsent_after)
+    read = []
+    found = desk.repository.candidates
+
+    def candidates(*arguments):
+        read.extend(found(*arguments))
+        return read
+
+    monkeypatch.setattr(desk.repository, "candidates", candidates)
+    desk.clock.forward(86_400)
+    desk.post("C2B_CONFIRMATION", {**confirmation(reference=""), "TransTime": "20261122120005"})
+    assert ([], 1) == (read, len(desk.fired("payment_confirmed")))
+
+
 @pytest.mark.parametrize("wrong", ["STK", "B2C_RESULT", "REVERSAL_RESULT"])
 def test_callback_on_another_products_url(desk, wrong):
     """A body of one product posted with the token of another product's transaction settles nothing."""

@@ -19,7 +19,18 @@ from mpesa_core.payments.decide import Evidence
 from mpesa_core.payments.machine import OPEN, is_known
 from mpesa_core.payments.records import Status, TransactionRecord
 
-__all__ = ["Adopt", "Create", "Match", "Several", "Wait", "believable", "match", "phone_agrees", "plausible"]
+__all__ = [
+    "Adopt",
+    "Create",
+    "Match",
+    "Several",
+    "Wait",
+    "asked_since",
+    "believable",
+    "match",
+    "phone_agrees",
+    "plausible",
+]
 
 
 @attrs.frozen
@@ -67,6 +78,20 @@ def believable(occurred_at: datetime | None, received_at: datetime) -> datetime 
         received_at: when it came.
     """
     return occurred_at if occurred_at is not None and abs(received_at - occurred_at) <= _STALE else None
+
+
+def asked_since(occurred_at: datetime | None, received_at: datetime, *, stk_deadline: float) -> datetime:
+    """How far back an STK push may have been asked for that a confirmation belongs to; no older row is looked at.
+
+    Most rows without a receipt are failures, and a till that always asks for the same amount has ever more of them.
+
+    Args:
+        occurred_at: when the customer paid, as :func:`believable` has it.
+        received_at: when the confirmation came.
+        stk_deadline: seconds that an STK push may take.
+    """
+    paid_at = received_at - _STALE if occurred_at is None else occurred_at
+    return paid_at - timedelta(seconds=stk_deadline) - _CLOCKS_APART
 
 
 def plausible(

@@ -189,13 +189,17 @@ class MemoryRepository(MemoryDues):
             ]
             return self._first(rows, limit, lambda row: row.next_check_at)
 
-    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[Transaction]:
+    def candidates(
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None = None
+    ) -> Sequence[Transaction]:
         """STK_PUSH transactions of that short code and amount (by value) that have no receipt, oldest first."""
         with self._lock:
             rows = [
                 row
                 for row in map(self._transactions.__getitem__, self._without_receipt.get(short_code, {}))
-                if row.amount == amount and reference in (None, row.account_reference)
+                if row.amount == amount
+                and reference in (None, row.account_reference)
+                and (since is None or row.initiated_at >= since)
             ]
             return self._first(rows, None, lambda row: row.initiated_at)
 

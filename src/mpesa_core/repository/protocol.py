@@ -127,13 +127,16 @@ class Repository(Protocol):
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
         ...
 
-    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[TransactionRecord]:
+    def candidates(
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None = None
+    ) -> Sequence[TransactionRecord]:
         """STK_PUSH transactions of that short code and amount that have no receipt, oldest first.
 
         Args:
             short_code: the row's ``short_code``.
             amount: equal in value; ``10`` is ``10.00``.
             reference: the row's ``account_reference``, compared exactly; None for any.
+            since: only those whose ``initiated_at`` is not before it; None for all.
         """
         ...
 
@@ -159,7 +162,7 @@ class AsyncRepository(Protocol):
     ) -> Awaitable[TransactionRecord | None]: ...
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Awaitable[Sequence[TransactionRecord]]: ...
     def candidates(
-        self, short_code: str, amount: Decimal, reference: str | None
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None = None
     ) -> Awaitable[Sequence[TransactionRecord]]: ...
 
 

@@ -166,6 +166,7 @@ _SWEEPS: Final[Mapping[Sweep, str]] = {
 }
 _CANDIDATES: Final = (
     "transaction_type = 'STK_PUSH' AND mpesa_receipt_number IS NULL AND short_code = ? AND amount = ?"
+    " AND initiated_at >= ?"
     " AND (? IS NULL OR account_reference = ?) ORDER BY initiated_at, seq"
 )
 _PROVED: Final = "mpesa_receipt_number IS NOT NULL AND short_code = ? AND confirmed_at BETWEEN ? AND ?"
@@ -342,11 +343,14 @@ class SqliteRepository(SqliteDues):
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
         return self._transactions(_SWEEPS[Sweep(sweep)], [time_text("now", now), max(limit, 0)])
 
-    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[Transaction]:
+    def candidates(
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None = None
+    ) -> Sequence[Transaction]:
         """STK_PUSH transactions of that short code and amount (by value) that have no receipt, oldest first."""
         text = None if reference is None else text_in(reference)
         cents = money_in(plain("amount", Kind.MONEY, amount))
-        return self._transactions(_CANDIDATES, [text_in(short_code), cents, text, text])
+        edge = "" if since is None else time_text("since", since)  # before every time
+        return self._transactions(_CANDIDATES, [text_in(short_code), cents, edge, text, text])
 
     def settled_between(
         self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None

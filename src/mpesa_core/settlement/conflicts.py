@@ -10,6 +10,7 @@ import attrs
 
 from mpesa_core.daraja.callbacks import CallbackType, decode_callback
 from mpesa_core.errors import IllegalTransition, InvalidField, StorageBusy, TransactionNotFound
+from mpesa_core.payments.adoption import asked_since
 from mpesa_core.payments.decide import Duplicate, Evidence, Settle, accept
 from mpesa_core.payments.records import PAYMENTS, CallbackRecord, Disposition, Key, TransactionRecord
 from mpesa_core.settlement.effects import Procedure
@@ -126,7 +127,8 @@ def _release(
     """Take the callback's conflict off every transaction that it holds: its own, or each that it might belong to."""
     held = {owner} if owner is not None else set()
     if evidence is not None:
-        held |= {row.id for row in (yield from engine.held_by_receipt(evidence))}
+        since = asked_since(None, callback.received_at, stk_deadline=engine.settings.stk_deadline)
+        held |= {row.id for row in (yield from engine.held_by_receipt(evidence, since))}
     for transaction_id in held:
         while True:
             row = yield from _read(engine, transaction_id)

@@ -163,10 +163,10 @@ class Store:
         return result
 
     def candidates(
-        self, short_code: str, amount: Decimal, reference: str | None
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None
     ) -> Procedure[Sequence[TransactionRecord]]:
         """STK payments without a receipt."""
-        result: Sequence[TransactionRecord] = yield StoreCall("candidates", (short_code, amount, reference))
+        result: Sequence[TransactionRecord] = yield StoreCall("candidates", (short_code, amount, reference, since))
         return result
 
 

@@ -36,7 +36,7 @@ from mpesa_core.daraja.callbacks import (
 from mpesa_core.daraja.codes import Outcome
 from mpesa_core.errors import DuplicateKey, StorageError
 from mpesa_core.outline import outline
-from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, believable, match, plausible
+from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, asked_since, believable, match, plausible
 from mpesa_core.payments.decide import (
     SEVERAL,
     AskNow,
@@ -435,22 +435,28 @@ class Engine(Announcing):
         def by_receipt() -> Procedure[TransactionRecord | None]:
             return (yield from self.store.find(Key.RECEIPT, (short_code, receipt)))
 
+        paid_at = believable(message.occurred_at, callback.received_at)
+        since = asked_since(paid_at, callback.received_at, stk_deadline=self.settings.stk_deadline)
         tried = callback.attempts > 0
         while True:
             if (yield from by_receipt()) is not None:
                 if tried:
-                    yield from self._let_go(callback, evidence)
+                    yield from self._let_go(callback, evidence, since)
                 return (yield from self.apply(by_receipt, evidence, callback))
-            rows = yield from self.store.candidates(short_code, amount, evidence.reference or None)
-            paid_at = believable(message.occurred_at, callback.received_at)
+            rows = yield from self.store.candidates(short_code, amount, evidence.reference or None, since)
             rows = plausible(rows, evidence, paid_at, stk_deadline=self.settings.stk_deadline)
-            verdict = yield from self._match(callback, message, evidence, rows)
+            verdict = yield from self._match(callback, message, evidence, rows, since)
             if verdict is not None:
                 return verdict
             tried = True
 
     def _match(
-        self, callback: CallbackRecord, message: Callback, evidence: Evidence, rows: Sequence[TransactionRecord]
+        self,
+        callback: CallbackRecord,
+        message: Callback,
+        evidence: Evidence,
+        rows: Sequence[TransactionRecord],
+        since: datetime,
     ) -> Procedure[Verdict | None]:
         unprocessed = yield from self._has_open_callbacks(rows)
         found = match(
@@ -461,7 +467,7 @@ class Engine(Announcing):
             grace=self.settings.adoption_grace,
         )
         if not isinstance(found, Several) and any(_held_by(callback, row, evidence) for row in rows):
-            yield from self._let_go(callback, evidence)
+            yield from self._let_go(callback, evidence, since)
             return None
         match found:
             case Wait(until=until):
@@ -498,9 +504,9 @@ class Engine(Announcing):
         yield from self._announce_conflict(rows[0], callback, problem)
         return Closed(Disposition.CONFLICT, None, problem)
 
-    def _let_go(self, callback: CallbackRecord, evidence: Evidence) -> Procedure[None]:
+    def _let_go(self, callback: CallbackRecord, evidence: Evidence, since: datetime) -> Procedure[None]:
         """Take off what an earlier try held, that died or lost a race halfway, now that the confirmation is matched."""
-        for held in (yield from self.held_by_receipt(evidence)):
+        for held in (yield from self.held_by_receipt(evidence, since)):
             row: TransactionRecord | None = held
             while row is not None and _held_by(callback, row, evidence):
                 left = {said: entry for said, entry in row.conflicts.items() if said != _several(evidence)}
@@ -508,12 +514,12 @@ class Engine(Announcing):
                     break
                 row = yield from self.store.get(row.id)
 
-    def held_by_receipt(self, evidence: Evidence) -> Procedure[Sequence[TransactionRecord]]:
-        """Every payment that a confirmation of several can hold; one may have its receipt by now."""
+    def held_by_receipt(self, evidence: Evidence, since: datetime) -> Procedure[Sequence[TransactionRecord]]:
+        """Every payment, asked for since then, that a confirmation of several can hold; one may have its receipt."""
         if not evidence.short_code or not evidence.receipt or evidence.amount is None:
             return []
         owner = yield from self.store.find(Key.RECEIPT, (evidence.short_code, evidence.receipt))
-        rows = yield from self.store.candidates(evidence.short_code, evidence.amount, None)
+        rows = yield from self.store.candidates(evidence.short_code, evidence.amount, None, since)
         return [owner, *rows] if owner is not None else rows
 
     def _has_open_callbacks(self, rows: Sequence[TransactionRecord]) -> Procedure[bool]:

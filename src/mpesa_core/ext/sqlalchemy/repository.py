@@ -204,7 +204,9 @@ class SqlAlchemyRepository:
             return self._transactions.due("announce_until", now, limit)
         return self._transactions.due("next_check_at", now, limit, pending if sweep == Sweep.UNSENT else ~pending)
 
-    def candidates(self, short_code: str, amount: Decimal, reference: str | None) -> Sequence[TransactionRecord]:
+    def candidates(
+        self, short_code: str, amount: Decimal, reference: str | None, since: datetime | None = None
+    ) -> Sequence[TransactionRecord]:
         """STK_PUSH transactions of that short code and amount (by value) that have no receipt, oldest first."""
         model = self._transactions.model
         where = [
@@ -215,6 +217,8 @@ class SqlAlchemyRepository:
         ]
         if reference is not None:
             where.append(model.account_reference == reference)
+        if since is not None:
+            where.append(model.initiated_at >= plain("since", Kind.TIME, since))
         return self._transactions.all(*where, order=("initiated_at", "id"))
 
     def settled_between(
