@@ -125,6 +125,14 @@ def test_an_answer_races_the_callback(by):
     assert 0 == counts["conflicts"]
 
 
+@needs_fork
+def test_an_answer_races_the_callback_on_a_server(on_postgres):
+    """The same on rows in PostgreSQL."""
+    times = trials.scaled(15)
+    counts = race("query_and_callback", "--times", times, "--place", on_postgres)
+    assert (times, times, times, 0) == counted(counts, "settlements", "signals", "receipts", "conflicts")
+
+
 @both
 def test_one_receipt_for_two_payments(by):
     """A receipt reported for two payments at once settles one; the other is a conflict, with its body kept."""

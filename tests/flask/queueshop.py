@@ -40,7 +40,11 @@ def rq_init_app(app):
 
 def create_app():
     app = Flask("queueshop")
-    app.config["CELERY"] = {"broker_url": os.environ["SHOP_BROKER"], "task_ignore_result": True}
+    app.config["CELERY"] = {
+        "broker_url": os.environ["SHOP_BROKER"],
+        "task_ignore_result": True,
+        "beat_schedule": {"mpesa": {"task": "mpesa_flask.sweep", "schedule": 0.5}},
+    }
     app.config["MPESA"] = {
         "SHORT_CODE": "174379",
         "CALLBACK_IP_ALLOWLIST": ["127.0.0.1"],

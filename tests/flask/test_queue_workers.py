@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -22,6 +22,12 @@ WORKERS = {
     "celery": ("-m", "celery", "-A", "tests.flask.queueshop:celery_app", "--quiet", "worker", "-c", "2"),
     "rq": ("-m", "tests.flask.queueshop"),
 }
+SWEEPERS = {
+    "celery": (*WORKERS["celery"], "-B", "-s", "beat"),
+    "rq": ("-m", "flask", "--app", "tests.flask.queueshop:flask_app", "mpesa", "worker", "--interval", "0.5"),
+}
+"""What sweeps beside the workers, as the page on Flask says: Celery's beat, or the command."""
+
 QUEUES = {"celery": "celery", "rq": "rq:queue:default"}
 RECEIPTS = [f"NLJ7RT61S{number}" for number in range(4)]
 
@@ -81,6 +87,23 @@ def test_a_worker_settles_each_payment_once(town):
             assert {200} == set(pool.map(town.post, RECEIPTS * 2))
         until(lambda: town.settled == RECEIPTS and town.waiting() == 0, lambda: worker.told)
     assert RECEIPTS == town.heard
+
+
+def test_a_killed_worker_loses_nothing_to_its_successor(town):
+    """Killed in the midst of receivers, with more jobs in its hands: another one, and what sweeps, settle all of it."""
+    with town.server() as server, ExitStack() as later:
+        server.await_port(town.port)
+        with town.worker() as worker:
+            assert [200] * 4 == [town.post(receipt, "SLOW") for receipt in RECEIPTS]
+            until(lambda: town.heard, lambda: worker.told)
+            worker.kill()
+        assert [] == town.settled
+        (town.folder / "go").touch()
+        sweeper = later.enter_context(town.run(*SWEEPERS[town.kind]))
+        if town.kind == "rq":
+            later.enter_context(town.worker())
+        until(lambda: town.settled == RECEIPTS, lambda: sweeper.told)
+    assert set(RECEIPTS) == set(town.heard)
 
 
 def test_killed_workers_and_a_killed_broker_lose_nothing(town, redis_broker):
