@@ -6,6 +6,8 @@ import string
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
 from enum import IntEnum
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -17,11 +19,13 @@ from mpesa_core.values import (
     NAIROBI,
     callback_url,
     daraja_timestamp,
+    flag,
     free_text,
     from_nairobi,
     money,
     phone_number,
     reference,
+    row_id,
     shillings,
     short_code,
     to_nairobi,
@@ -580,3 +584,29 @@ def test_reading_a_time_never_raises(written):
     """Whatever came, it is an aware time in UTC or None."""
     read = from_nairobi(written)
     assert read is None or read.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_flag_is_a_flag(value):
+    """True and False stay what they are."""
+    assert value is flag(value, "pochi")
+
+
+@pytest.mark.parametrize("value", [None, 0, 1, "", "no", "true", [], Decimal(1)])
+def test_what_only_counts_as_a_flag_is_refused(value):
+    """Nothing else is taken for True or False."""
+    with pytest.raises(InvalidField, match="expected True or False"):
+        flag(value, "pochi")
+
+
+def test_a_row_is_named_in_three_ways():
+    """By itself, by its id, and by its id as text."""
+    wanted = uuid4()
+    assert {wanted} == {row_id(named, "payment") for named in (SimpleNamespace(id=wanted), wanted, str(wanted))}
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "INV-1", b"x", SimpleNamespace(id=7), SimpleNamespace()])
+def test_what_names_no_row_is_refused(value):
+    """Anything else is told by the name of its argument."""
+    with pytest.raises(InvalidField, match=r"payment: got .*its id as text"):
+        row_id(value, "payment")

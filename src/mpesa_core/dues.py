@@ -11,7 +11,7 @@ from uuid import UUID
 from mpesa_core.daraja.bills import BillItem, BillManagerAnswer, Invoice
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.daraja.ratiba import Frequency
-from mpesa_core.errors import ConfigurationError, InvalidField
+from mpesa_core.errors import ConfigurationError
 from mpesa_core.payments.invoices import InvoiceRecord
 from mpesa_core.payments.subscriptions import SubscriptionRecord, SubscriptionStatus
 from mpesa_core.repository.protocol import InvoiceRepository, SubscriptionRepository, missing_operations
@@ -21,6 +21,7 @@ from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.engine import Engine
 from mpesa_core.settlement.invoicing import Invoicing, Progress
 from mpesa_core.settlement.subscribing import Subscribing
+from mpesa_core.values import row_id
 
 __all__ = ["AsyncDuesGateway", "DuesDesk", "DuesGateway", "keeps"]
 
@@ -36,17 +37,6 @@ _OPTIONAL: Final = {"invoices": InvoiceRepository, "subscriptions": Subscription
 def keeps(repository: object) -> dict[str, bool]:
     """Whether a repository keeps invoices, and subscriptions; what the engine is told."""
     return {kind: not missing_operations(repository, protocol) for kind, protocol in _OPTIONAL.items()}
-
-
-def _id(field: str, given: InvoiceRecord | SubscriptionRecord | UUID | str) -> UUID:
-    if isinstance(given, UUID):
-        return given
-    if not isinstance(given, str):
-        return given.id
-    try:
-        return UUID(given)
-    except ValueError:
-        raise InvalidField(field, given, expected=f"a row of the {field}, its id, or its id as text") from None
 
 
 class DuesDesk:
@@ -92,13 +82,13 @@ class DuesDesk:
         return self._invoicing().send_many(tuple(invoices), self._account_name, host, progress)
 
     def _void_invoice(self, invoice: IdentifiedInvoice) -> Procedure[InvoiceRecord]:
-        return self._invoicing().void(_id("invoice", invoice))
+        return self._invoicing().void(row_id(invoice, "invoice"))
 
     def _void_invoices(self, invoices: Iterable[IdentifiedInvoice]) -> Procedure[list[InvoiceRecord]]:
-        return self._invoicing().void_many([_id("invoice", each) for each in invoices])
+        return self._invoicing().void_many([row_id(each, "invoice") for each in invoices])
 
     def _read_invoice(self, invoice: IdentifiedInvoice) -> Procedure[InvoiceRecord]:
-        return self._invoicing().read(_id("invoice", invoice))
+        return self._invoicing().read(row_id(invoice, "invoice"))
 
     def _create_subscription(self, **given: Any) -> Procedure[SubscriptionRecord]:
         return self._subscribing().create(account=self._account_name, **given)
@@ -106,10 +96,10 @@ class DuesDesk:
     def _record(
         self, subscription: IdentifiedSubscription, target: SubscriptionStatus
     ) -> Procedure[SubscriptionRecord]:
-        return self._subscribing().record(_id("subscription", subscription), target)
+        return self._subscribing().record(row_id(subscription, "subscription"), target)
 
     def _read_subscription(self, subscription: IdentifiedSubscription) -> Procedure[SubscriptionRecord]:
-        return self._subscribing().read(_id("subscription", subscription))
+        return self._subscribing().read(row_id(subscription, "subscription"))
 
 
 class DuesGateway(DuesDesk):

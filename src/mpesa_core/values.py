@@ -12,6 +12,7 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
 from mpesa_core.errors import InvalidField
 from mpesa_core.redaction import mask_phone, redact
@@ -20,6 +21,7 @@ __all__ = [
     "NAIROBI",
     "callback_url",
     "daraja_timestamp",
+    "flag",
     "free_text",
     "from_nairobi",
     "mask_phone",
@@ -27,6 +29,7 @@ __all__ = [
     "phone_number",
     "redact",
     "reference",
+    "row_id",
     "shillings",
     "short_code",
     "to_nairobi",
@@ -162,6 +165,32 @@ def free_text(value: object, field: str, *, shortest: int = 1, longest: int) -> 
             remedy="Daraja refuses or garbles other characters.",
         )
     return text
+
+
+def flag(value: object, field: str) -> bool:
+    """True or False, and nothing that only counts as one: ``"no"`` would count as True.
+
+    Raises:
+        InvalidField: anything else.
+    """
+    if not isinstance(value, bool):
+        raise InvalidField(field, value, expected="True or False")
+    return value
+
+
+def row_id(value: object, field: str) -> UUID:
+    """The id of a row that was named in any way: by the row itself, by its id, or by its id as text.
+
+    Raises:
+        InvalidField: anything else.
+    """
+    named = value if isinstance(value, (str, UUID)) else getattr(value, "id", None)
+    if isinstance(named, UUID):
+        return named
+    try:
+        return UUID(named)
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidField(field, value, expected=f"a row of the {field}, its id, or its id as text") from None
 
 
 def callback_url(value: object, field: str = "callback_url", *, production: bool = False) -> str:

@@ -35,7 +35,7 @@ __all__ = ["DjangoGateway", "Front", "command_gateway", "front", "make_gateway",
 class DjangoGateway(Gateway):
     """The core's gateway; its runner's and worker's threads live long, so each job gets connections that work."""
 
-    def process(self, callback_id: UUID) -> Verdict | None:
+    def process(self, callback_id: UUID | str) -> Verdict | None:
         """Process one recorded callback; what a task runner calls."""
         with fresh_connections():
             return super().process(callback_id)

@@ -394,3 +394,45 @@ def test_empty_key_is_no_key(desk, key):
     with pytest.raises(InvalidField, match="idempotency_key"):
         desk.push(idempotency_key=key)
     assert [] == desk.daraja.sent
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"pochi": "no"}, "pochi"),
+        ({"pochi": True, "identity": ("01", "12345678")}, "pochi"),
+        ({"identity": "87654321"}, "identity"),
+        ({"identity": ()}, "identity"),
+    ],
+)
+def test_whose_wallet_is_paid_is_not_guessed(desk, arguments, field):
+    """A word for a flag, and a check that could not be made, are refused before a payout is recorded or sent."""
+    with pytest.raises(InvalidField) as caught:
+        desk.pay(**arguments)
+    assert (field, []) == (caught.value.field, desk.daraja.sent)
+    assert "87654321" not in str(caught.value)
+
+
+def test_whether_a_refund_is_a_payout_is_not_guessed(desk):
+    """A word for the flag would send a payout where a reversal was meant."""
+    payment = paid(desk)
+    with pytest.raises(InvalidField, match="as_payout"):
+        desk.gateway.refund(payment, as_payout="no", idempotency_key="BACK-1")
+    assert 1 == len(desk.daraja.sent)
+
+
+@pytest.mark.parametrize(
+    "call", ["get", "query", "reverse", "refund", "announce", "accept", "dismiss", "replay", "process"]
+)
+@pytest.mark.parametrize("named", [None, 7, "", "INV-1", b"x", [], object()])
+def test_what_names_no_row_is_told(desk, call, named):
+    """Whatever is given instead of a row or its id is named in the error, with what was expected."""
+    with pytest.raises(InvalidField, match="its id, or its id as text"):
+        getattr(desk.gateway, call)(named)
+
+
+@pytest.mark.parametrize("name", [None, 7, [], "till"])
+def test_an_account_that_there_is_not(desk, name):
+    """Whatever names no account of the settings is told."""
+    with pytest.raises(ConfigurationError, match="no such account"):
+        desk.gateway.account(name)

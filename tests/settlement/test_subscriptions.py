@@ -115,6 +115,14 @@ def test_a_customer_is_asked_once_for_a_key(desk):
     assert (("amount",), "subscription") == (caught.value.differences, caught.value.kind)
 
 
+@pytest.mark.parametrize("key", ["", " ", 7])
+def test_empty_key_is_no_key(desk, key):
+    """An empty key, which two customers would share, is refused before anything is recorded or sent."""
+    with pytest.raises(InvalidField, match="idempotency_key"):
+        create(desk, idempotency_key=key)
+    assert [] == desk.daraja.sent
+
+
 def test_the_edition_has_no_default(repository):
     """Without it nothing is recorded or sent: the wrong table takes money at the wrong times."""
     desk = at(repository, ratiba_edition=None)

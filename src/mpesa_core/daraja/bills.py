@@ -27,7 +27,7 @@ from mpesa_core.daraja.literals import amount_text, day, line_of_text, local_pho
 from mpesa_core.daraja.operation import Context, HttpRequest, HttpResponse
 from mpesa_core.daraja.outgoing import receipt, setting
 from mpesa_core.errors import InvalidField
-from mpesa_core.values import callback_url, money, phone_number, to_nairobi
+from mpesa_core.values import callback_url, flag, money, phone_number, to_nairobi
 
 __all__ = [
     "BILLS_BASE_PATH",
@@ -145,6 +145,10 @@ def _email(value: object) -> str:
     return text
 
 
+def _reminders(value: object) -> bool:
+    return flag(value, "send_reminders")
+
+
 def _contact(value: object) -> str:
     return local_phone(phone_number(value, "official_contact"))
 
@@ -177,7 +181,7 @@ class OptInToBillManager(_BillManagerCall):
 
     email: str = attrs.field(converter=_email, metadata=wire("email"))
     official_contact: str = attrs.field(converter=_contact, repr=False, metadata=wire("officialContact"))
-    send_reminders: bool = True
+    send_reminders: bool = attrs.field(default=True, converter=_reminders)
     logo: str | None = attrs.field(default=None, converter=_logo, repr=False, metadata=wire("logo"))
     callback_url: str = attrs.field(converter=_url, repr=False, metadata=wire("callbackurl"))
 
@@ -235,10 +239,10 @@ def _due(value: object) -> date:
     return value if isinstance(value, datetime) and value.tzinfo is not None else day(value, "due")
 
 
-def _items(value: Iterable[BillItem]) -> tuple[BillItem, ...]:
-    items = tuple(value)
-    if not all(isinstance(each, BillItem) for each in items):
-        raise InvalidField("items", items, expected="BillItem objects")
+def _items(value: object) -> tuple[BillItem, ...]:
+    items = tuple(value) if isinstance(value, Iterable) else ()
+    if not isinstance(value, Iterable) or not all(isinstance(each, BillItem) for each in items):
+        raise InvalidField("items", value, expected="BillItem objects, or none")
     return items
 
 

@@ -12,7 +12,7 @@ from mpesa_core.daraja.c2b import RegisterUrlsAnswer
 from mpesa_core.daraja.pull import PullRegistered
 from mpesa_core.dues import AsyncDuesGateway
 from mpesa_core.errors import TransactionNotFound
-from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, id_of, utc_now
+from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, utc_now
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
 from mpesa_core.repository.protocol import AsyncRepository, Repository
 from mpesa_core.settings import Settings
@@ -24,6 +24,7 @@ from mpesa_core.settlement.pulling import PullProgress, PullReport
 from mpesa_core.settlement.reconciliation import Reconciled, reconcile
 from mpesa_core.settlement.recovery import Recovered, recover
 from mpesa_core.signals import BlinkerBus, Bus
+from mpesa_core.values import row_id
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -261,14 +262,14 @@ class AsyncGateway(Desk, AsyncDuesGateway):
 
     async def get(self, transaction: Identified) -> TransactionRecord:
         """See :meth:`Gateway.get`."""
-        row = await self._driver.run(self.engine.store.get(id_of(transaction)))
+        row = await self._driver.run(self.engine.store.get(row_id(transaction, "transaction")))
         if row is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
         return row
 
-    async def process(self, callback_id: UUID) -> Verdict | None:
+    async def process(self, callback_id: UUID | str) -> Verdict | None:
         """See :meth:`Gateway.process`."""
-        return await self._driver.run(self.engine.process(callback_id))
+        return await self._driver.run(self.engine.process(row_id(callback_id, "callback")))
 
     async def recover(self, limit: int = 100) -> Recovered:
         """See :meth:`Gateway.recover`; the spool is taken in by a synchronous gateway or worker."""
@@ -284,14 +285,14 @@ class AsyncGateway(Desk, AsyncDuesGateway):
         """See :meth:`Gateway.reconcile`."""
         return await self._driver.run(reconcile(self.engine, limit))
 
-    async def accept(self, callback_id: UUID, *, transaction: Identified | None = None) -> TransactionRecord:
+    async def accept(self, callback_id: UUID | str, *, transaction: Identified | None = None) -> TransactionRecord:
         """See :meth:`Gateway.accept`."""
-        owner = id_of(transaction) if transaction is not None else None
-        return await self._driver.run(accept_conflict(self.engine, callback_id, owner))
+        owner = row_id(transaction, "transaction") if transaction is not None else None
+        return await self._driver.run(accept_conflict(self.engine, row_id(callback_id, "callback"), owner))
 
-    async def dismiss(self, callback_id: UUID) -> None:
+    async def dismiss(self, callback_id: UUID | str) -> None:
         """See :meth:`Gateway.dismiss`."""
-        await self._driver.run(dismiss_conflict(self.engine, callback_id))
+        await self._driver.run(dismiss_conflict(self.engine, row_id(callback_id, "callback")))
 
     async def conflicts(self, limit: int = 100, after: UUID | None = None) -> Sequence[CallbackRecord]:
         """See :meth:`Gateway.conflicts`."""
@@ -301,9 +302,9 @@ class AsyncGateway(Desk, AsyncDuesGateway):
         """See :meth:`Gateway.announce`."""
         return await self._driver.run(self._announce(transaction))
 
-    async def replay(self, callback_id: UUID) -> Verdict | None:
+    async def replay(self, callback_id: UUID | str) -> Verdict | None:
         """See :meth:`Gateway.replay`."""
-        return await self._driver.run(self._replay(callback_id))
+        return await self._driver.run(self._replay(row_id(callback_id, "callback")))
 
     async def aclose(self) -> None:
         """Close the client's connections of the running event loop."""

@@ -25,8 +25,9 @@ from mpesa_core.settlement.engine import Engine, Verdict
 from mpesa_core.settlement.initiation import Initiation
 from mpesa_core.settlement.pulling import PullReport, pull
 from mpesa_core.signals import Reply
+from mpesa_core.values import flag, row_id
 
-__all__ = ["Amount", "Desk", "Identified", "PhoneNumber", "id_of", "utc_now"]
+__all__ = ["Amount", "Desk", "Identified", "PhoneNumber", "utc_now"]
 
 Identified = TransactionRecord | UUID | str
 """A transaction: its row, its id, or its id as text."""
@@ -39,23 +40,6 @@ PhoneNumber = str | int
 def utc_now() -> datetime:
     """The time, aware, in UTC."""
     return datetime.now(UTC)
-
-
-def id_of(transaction: Identified) -> UUID:
-    """The id of a transaction that was named in any way.
-
-    Raises:
-        InvalidField: text that is no id.
-    """
-    if isinstance(transaction, UUID):
-        return transaction
-    if not isinstance(transaction, str):
-        return transaction.id
-    try:
-        return UUID(transaction)
-    except ValueError:
-        expected = "a transaction, its id, or its id as text"
-        raise InvalidField("transaction", transaction, expected=expected) from None
 
 
 class Desk:
@@ -95,7 +79,7 @@ class Desk:
         return self._initiation.payout(account=self._account_name, **given)
 
     def _reverse(self, transaction: Identified, **given: Any) -> Procedure[TransactionRecord]:
-        return self._initiation.reverse(transaction=id_of(transaction), **given)
+        return self._initiation.reverse(transaction=row_id(transaction, "transaction"), **given)
 
     def _refund(
         self,
@@ -106,13 +90,18 @@ class Desk:
         idempotency_key: str | None,
         **given: Any,
     ) -> Procedure[TransactionRecord]:
-        if not as_payout:
-            return self._initiation.reverse(transaction=id_of(transaction), idempotency_key=idempotency_key, **given)
+        if not flag(as_payout, "as_payout"):
+            return self._initiation.reverse(
+                transaction=row_id(transaction, "transaction"), idempotency_key=idempotency_key, **given
+            )
         if idempotency_key is None:
             remedy = "A payout sent twice does not come back."
             raise InvalidField("idempotency_key", None, expected="a key of yours for a payout", remedy=remedy)
         return self._initiation.refund_by_payout(
-            transaction=id_of(transaction), phone_number=phone_number, idempotency_key=idempotency_key, **given
+            transaction=row_id(transaction, "transaction"),
+            phone_number=phone_number,
+            idempotency_key=idempotency_key,
+            **given,
         )
 
     def _transfer(self, **given: Any) -> Procedure[TransactionRecord]:
@@ -125,7 +114,7 @@ class Desk:
         return self._initiation.express_checkout(account=self._account_name, **given)
 
     def _query(self, transaction: Identified) -> Procedure[TransactionRecord]:
-        row = yield from self.engine.store.get(id_of(transaction))
+        row = yield from self.engine.store.get(row_id(transaction, "transaction"))
         if row is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
         answer = yield from self.engine.questions.ask(row)
@@ -173,7 +162,7 @@ class Desk:
         return fixed_token(secret.reveal(), f"{product}:{short_code}")
 
     def _announce(self, transaction: Identified) -> Procedure[TransactionRecord]:
-        row = yield from self.engine.store.get(id_of(transaction))
+        row = yield from self.engine.store.get(row_id(transaction, "transaction"))
         if row is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
         if row.generation == 0:

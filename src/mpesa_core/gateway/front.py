@@ -14,7 +14,7 @@ from mpesa_core.daraja.c2b import RegisterUrlsAnswer
 from mpesa_core.daraja.pull import PullRegistered
 from mpesa_core.dues import DuesGateway
 from mpesa_core.errors import ConfigurationError, TransactionNotFound
-from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, id_of, utc_now
+from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, utc_now
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
 from mpesa_core.repository.protocol import CallerTransactions, Repository, missing_operations
@@ -29,6 +29,7 @@ from mpesa_core.settlement.recovery import Recovered, recover
 from mpesa_core.signals import BlinkerBus, Bus
 from mpesa_core.spool import Spool
 from mpesa_core.tasks import InlineRunner, TaskRunner, ThreadRunner
+from mpesa_core.values import row_id
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -482,16 +483,16 @@ class Gateway(Desk, DuesGateway):
         Raises:
             TransactionNotFound: no such transaction.
         """
-        row = self._run(self.engine.store.get(id_of(transaction)))
+        row = self._run(self.engine.store.get(row_id(transaction, "transaction")))
         if row is None:
             raise TransactionNotFound(f"there is no transaction {transaction}")
         return row
 
     # -- settlement ----------------------------------------------------------------------------------------------
 
-    def process(self, callback_id: UUID) -> Verdict | None:
+    def process(self, callback_id: UUID | str) -> Verdict | None:
         """Process one recorded callback; what a task runner calls."""
-        return self._run(self.engine.process(callback_id))
+        return self._run(self.engine.process(row_id(callback_id, "callback")))
 
     def recover(self, limit: int = 100) -> Recovered:
         """Go on from what a process left open: lapsed announcements, open callbacks, what was never sent, the spool.
@@ -521,7 +522,7 @@ class Gateway(Desk, DuesGateway):
         """One round of both; what a runner or a worker does every few seconds."""
         return self.recover(), self.reconcile()
 
-    def accept(self, callback_id: UUID, *, transaction: Identified | None = None) -> TransactionRecord:
+    def accept(self, callback_id: UUID | str, *, transaction: Identified | None = None) -> TransactionRecord:
         """Settle by what a conflicting callback says, on a person's word; see :func:`accept_conflict`.
 
         Args:
@@ -531,16 +532,16 @@ class Gateway(Desk, DuesGateway):
         Raises:
             TransactionNotFound, InvalidField, IllegalTransition, DuplicateKey, StorageBusy: nothing was changed.
         """
-        owner = id_of(transaction) if transaction is not None else None
-        return self._run(accept_conflict(self.engine, callback_id, owner))
+        owner = row_id(transaction, "transaction") if transaction is not None else None
+        return self._run(accept_conflict(self.engine, row_id(callback_id, "callback"), owner))
 
-    def dismiss(self, callback_id: UUID) -> None:
+    def dismiss(self, callback_id: UUID | str) -> None:
         """Resolve a conflict without effect.
 
         Raises:
             TransactionNotFound: there is no such open conflict.
         """
-        self._run(dismiss_conflict(self.engine, callback_id))
+        self._run(dismiss_conflict(self.engine, row_id(callback_id, "callback")))
 
     def conflicts(self, limit: int = 100, after: UUID | None = None) -> Sequence[CallbackRecord]:
         """The callbacks in conflict that nobody has resolved, oldest first."""
@@ -554,13 +555,13 @@ class Gateway(Desk, DuesGateway):
         """
         return self._run(self._announce(transaction))
 
-    def replay(self, callback_id: UUID) -> Verdict | None:
+    def replay(self, callback_id: UUID | str) -> Verdict | None:
         """Process a recorded callback again, whatever became of it before; a settled transaction is not settled twice.
 
         Raises:
             TransactionNotFound: no such callback.
         """
-        return self._run(self._replay(callback_id))
+        return self._run(self._replay(row_id(callback_id, "callback")))
 
     # -- what the webhooks need ----------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ _LONGEST_ACCOUNT_NAME = 64
 def no_such(what: str, name: str, names: Iterable[str]) -> str:
     """The problem with an unknown name, with the nearest known one."""
     known = {word.lower(): word for word in names}
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(str(name).lower(), known, n=1, cutoff=0.6)
     if near:
         advice = f"did you mean {known[near[0]]}?"
     elif len(known) <= len(ACCOUNT_FIELDS):

@@ -214,7 +214,7 @@ class Settings:
         default = Account(**{field: getattr(self, field) for field in ACCOUNT_FIELDS})
         if name == "default":
             return default
-        if name not in self.accounts:
+        if not isinstance(name, str) or name not in self.accounts:
             raise ConfigurationError([no_such("account", name, self.account_names)])
         return inherit(self.accounts[name], default)
 

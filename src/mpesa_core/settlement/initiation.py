@@ -29,11 +29,13 @@ from mpesa_core.daraja.express_checkout import ExpressCheckout
 from mpesa_core.daraja.identity import B2CIdentityPayment
 from mpesa_core.daraja.pochi import B2Pochi
 from mpesa_core.daraja.tax import TaxRemittance
+from mpesa_core.errors import InvalidField
 from mpesa_core.payments.records import TransactionRecord, TransactionType
 from mpesa_core.routes import callback_urls
 from mpesa_core.settlement.effects import Procedure, deliver
 from mpesa_core.settlement.refunds import Refunds
 from mpesa_core.settlement.sending import APP_KEYS, OPERATOR_KEYS
+from mpesa_core.values import flag
 
 __all__ = ["Initiation"]
 
@@ -94,6 +96,9 @@ class Initiation(Refunds):
         pochi: bool = False,
     ) -> Procedure[TransactionRecord]:
         """Send money to a customer. See :meth:`mpesa_core.gateway.Gateway.payout`."""
+        if flag(pochi, "pochi") and identity is not None:
+            remedy = "Leave one of them out: M-PESA compares no identity with a business wallet's."
+            raise InvalidField("pochi", pochi, expected="False beside identity", remedy=remedy)
         token = self._token()
         originator = None if version == 1 and not pochi and identity is None else self._new_id().hex
         given: dict[str, Any] = {
@@ -107,6 +112,8 @@ class Initiation(Refunds):
         if pochi:
             operation = B2Pochi(**given, occasion=occasion)
         elif identity is not None:
+            if not isinstance(identity, (tuple, list)) or len(identity) != 2:
+                raise InvalidField("identity", type(identity), expected='a pair such as ("01", "12345678")')
             operation = B2CIdentityPayment(**given, command=command, id_type=identity[0], id_number=identity[1])
         else:
             operation = B2CPayment(**given, command=command, occasion=occasion, version=version)

@@ -47,7 +47,7 @@ from mpesa_core.settings import Account, Settings
 from mpesa_core.settlement.effects import Procedure, Recorded, send
 from mpesa_core.settlement.engine import Engine
 
-__all__ = ["APP_KEYS", "OPERATOR_KEYS", "Sending"]
+__all__ = ["APP_KEYS", "OPERATOR_KEYS", "Sending", "check_key"]
 
 _log = logging.getLogger("mpesa_core.settlement")
 
@@ -72,9 +72,9 @@ _TIMEOUTS: Final = {
 _NEED_A_KEY: Final = frozenset({TransactionType.B2C, TransactionType.POCHI, TransactionType.B2B, TransactionType.TAX})
 
 
-def _check_key(key: object, kind: TransactionType) -> None:
-    """Refuse a key that tells no two calls apart: none where the money does not come back, or an empty one."""
-    if key is None and kind not in _NEED_A_KEY:
+def check_key(key: object, *, needed: bool) -> None:
+    """Refuse a key that tells no two calls apart: an empty one, and none where one is needed."""
+    if key is None and not needed:
         return
     if not isinstance(key, str) or not key.strip():
         remedy = "Name what is paid for, such as 'salary-2026-11-4711': a payout sent twice does not come back."
@@ -140,7 +140,7 @@ class Sending:
         **fields: Any,
     ) -> TransactionDraft:
         now = self._engine.clock()
-        _check_key(idempotency_key, kind)
+        check_key(idempotency_key, needed=kind in _NEED_A_KEY)
         if "on_commit" in host:
             remedy = "A coroutine has no transaction to wait for: call a Gateway, by sync_to_async where you need to."
             raise InvalidField("on_commit", host["on_commit"], expected="a Gateway with threads", remedy=remedy)

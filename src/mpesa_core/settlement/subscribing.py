@@ -40,7 +40,7 @@ from mpesa_core.payments.subscriptions import (
 )
 from mpesa_core.routes import callback_urls
 from mpesa_core.settlement.effects import Procedure, send
-from mpesa_core.settlement.sending import APP_KEYS, Sending
+from mpesa_core.settlement.sending import APP_KEYS, Sending, check_key
 
 __all__ = ["Subscribing"]
 
@@ -86,6 +86,7 @@ class Subscribing(Sending):
                 "your app: the same frequency number means different things in the two"
             )
             raise ConfigurationError([problem])
+        check_key(idempotency_key, needed=False)
         token = self._token()
         request_id = self._new_id().hex if edition == "2026" else None
         operation = CreateStandingOrder(
