@@ -55,7 +55,7 @@ class Database:
             self._freshen(alias)
             return work(alias)
 
-    def write(self, work: Callable[[str], _T], refused: Callable[[str], object]) -> _T:
+    def write(self, work: Callable[[str], _T], refused: Callable[[str], object], *, one_statement: bool = False) -> _T:
         """Run ``work(alias)`` in a transaction of its own, committed when it returns.
 
         It is repeated where a rival was in its way and the database has undone it: after a deadlock, or where the key
@@ -64,6 +64,7 @@ class Database:
         Args:
             work: what is done.
             refused: what is done after the database has refused it for a constraint; it raises for a key that is taken.
+            one_statement: ``work`` executes one statement on PostgreSQL.
 
         Raises:
             InsideTransaction: the caller has a transaction open, or has turned autocommit off.
@@ -75,7 +76,7 @@ class Database:
                 with self._translated(alias):
                     self._freshen(alias)
                     try:
-                        with transaction.atomic(using=alias) if self._joins else _own_transaction(alias):
+                        with self._transaction(alias, one_statement=one_statement):
                             return work(alias)
                     except IntegrityError:
                         refused(alias)
@@ -96,6 +97,15 @@ class Database:
         """Whether the caller has a transaction open, but for that of a TestCase: as ``atomic(durable=True)`` has it."""
         blocks: list[Any] = getattr(connections[self.alias], "atomic_blocks", [])
         return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
+
+    def _transaction(self, alias: str, *, one_statement: bool) -> contextlib.AbstractContextManager[object]:
+        if self._joins:
+            return transaction.atomic(using=alias)
+        connection = connections[alias]
+        by_itself = one_statement and connection.vendor == "postgresql" and not connection.in_atomic_block
+        if by_itself and connection.get_autocommit():
+            return contextlib.nullcontext()  # PostgreSQL makes a transaction of the statement, without two round trips
+        return _own_transaction(alias)
 
     def _freshen(self, alias: str) -> None:
         """Give up a connection that is broken, or too old: Django does so between requests, and a thread has none."""

@@ -43,12 +43,14 @@ from mpesa_core.repository.rows import (
     receipt_pair,
 )
 from mpesa_django.operations import Database
+from mpesa_django.statements import Statements
 
 __all__ = ["DjangoRepository"]
 
 _Model = type[models.Model]
 _R = TypeVar("_R")
 
+_OLDEST: Final = ("initiated_at", "pk")
 _INVOICE_OPERATIONS: Final = frozenset(
     {"add_invoice", "get_invoice", "find_invoice", "payable_invoices", "change_invoice", "due_invoices"}
 )
@@ -149,17 +151,17 @@ class DjangoRepository:
 
     def get_callback(self, callback_id: UUID) -> CallbackRecord | None:
         """The callback, or None."""
-        return self._callbacks.first(Q(pk=callback_id))
+        return self._callbacks.first(pk=callback_id)
 
     def change_callback(
         self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
         check_names(changes, CALLBACK_CHANGES)
-        expected = Q(next_attempt_at=None)
-        if expected_next_attempt is not None:
-            expected = Q(next_attempt_at=plain("expected_next_attempt", Kind.TIME, expected_next_attempt))
-        return self._callbacks.change(callback_id, expected, changes, {}) is not None
+        expected = expected_next_attempt
+        if expected is not None:
+            expected = plain("expected_next_attempt", Kind.TIME, expected)
+        return self._callbacks.change(callback_id, "next_attempt_at", expected, changes) is not None
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRecord]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
@@ -196,16 +198,14 @@ class DjangoRepository:
 
     def get(self, transaction_id: UUID) -> TransactionRecord | None:
         """The transaction, or None."""
-        return self._transactions.first(Q(pk=transaction_id))
+        return self._transactions.first(pk=transaction_id)
 
     def find(self, key: Key, value: str | tuple[str, str]) -> TransactionRecord | None:
         """The transaction with that key, or None (the oldest, where several have it)."""
         if Key(key) is Key.RECEIPT:
             short_code, receipt = receipt_pair(value)
-            where = Q(short_code=short_code, mpesa_receipt_number=receipt)
-        else:
-            where = Q((Key(key).value, value))
-        return self._transactions.first(where, order=("initiated_at", "pk"))
+            return self._transactions.first(_OLDEST, short_code=short_code, mpesa_receipt_number=receipt)
+        return self._transactions.first(_OLDEST, **{Key(key).value: value})
 
     def change(self, transaction_id: UUID, version: int, changes: Mapping[str, Any]) -> TransactionRecord | None:
         """Apply the changes and raise the version, if it is still the one given; else None.
@@ -259,12 +259,11 @@ class DjangoRepository:
 
     def get_invoice(self, invoice_id: UUID) -> InvoiceRecord | None:
         """The invoice, or None."""
-        return self._invoices.first(Q(pk=invoice_id))
+        return self._invoices.first(pk=invoice_id)
 
     def find_invoice(self, short_code: str, external_reference: str) -> InvoiceRecord | None:
         """The invoice of a short code with that reference, or None."""
-        where = Q(short_code=short_code, external_reference=external_reference)
-        return self._invoices.first(where)
+        return self._invoices.first(short_code=short_code, external_reference=external_reference)
 
     def payable_invoices(
         self, short_code: str, account_reference: str, statuses: Sequence[str]
@@ -297,12 +296,11 @@ class DjangoRepository:
 
     def get_subscription(self, subscription_id: UUID) -> SubscriptionRecord | None:
         """The subscription, or None."""
-        return self._subscriptions.first(Q(pk=subscription_id))
+        return self._subscriptions.first(pk=subscription_id)
 
     def find_subscription(self, key: SubscriptionKey, value: str) -> SubscriptionRecord | None:
         """The subscription with that key, or None (the oldest, where several have it)."""
-        where = Q((SubscriptionKey(key).value, value))
-        return self._subscriptions.first(where, order=("created_at", "pk"))
+        return self._subscriptions.first(("created_at", "pk"), **{SubscriptionKey(key).value: value})
 
     def charging_subscriptions(
         self, short_code: str, amount: Decimal, account_reference: str
@@ -355,6 +353,7 @@ class _Table(Generic[_R]):
         self._kinds = kinds
         self._unique = unique
         self.database = Database(model, using)
+        self._statements = Statements(model)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
 
@@ -380,8 +379,16 @@ class _Table(Generic[_R]):
 
         return self.database.read(work)
 
-    def first(self, where: Q, order: tuple[str, ...] = ("pk",)) -> _R | None:
-        return next(iter(self.all(where, order=order, limit=1)), None)
+    def first(self, order: tuple[str, ...] = ("pk",), **values: Any) -> _R | None:
+        """The first row, in an order, whose fields have those values; or None."""
+
+        def work(alias: str) -> Any:
+            if self._statements.serve(alias):
+                return self._statements.first(alias, order, values)
+            return self._rows(alias).filter(**values).order_by(*order).first()
+
+        row: _R | None = self.database.read(work)
+        return row
 
     def due(self, name: str, now: datetime, limit: int, *where: Q) -> list[_R]:
         due = Q((f"{name}__lte", plain("now", Kind.TIME, now)))
@@ -395,36 +402,46 @@ class _Table(Generic[_R]):
         return row
 
     def put(self, draft: Any) -> None:
-        self._put(draft, lambda _alias: None)
+        self._put(draft, None)
 
-    def _put(self, draft: Any, then: Callable[[str], Any]) -> Any:
+    def _put(self, draft: Any, then: Callable[[str], Any] | None) -> Any:
         values = self._values({name: getattr(draft, name) for name in self._drafted}, getattr(draft, "host", {}))
+        at_once = then is None and self._statements.adds(self.database.alias, self._kinds)
 
         def work(alias: str) -> Any:
-            self._model(**values).save(force_insert=True, using=alias)
-            return then(alias)
+            row = self._model(**values)
+            if at_once:
+                self._statements.add(alias, row)
+            else:
+                row.save(force_insert=True, using=alias)
+            return then(alias) if then is not None else None
 
-        return self.database.write(work, self._refusing(draft.id, values))
+        return self.database.write(work, self._refusing(draft.id, values), one_statement=at_once)
 
     def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
         check_names(changes, self._changeable)
-        return self.change(row_id, Q(version=version), changes, {"version": models.F("version") + 1})
+        return self.change(row_id, "version", version, changes)
 
-    def change(self, row_id: UUID, expected: Q, changes: Mapping[str, Any], besides: Mapping[str, Any]) -> _R | None:
-        """Change the row if it is what was expected; the row as it is now, or None."""
-        core = {name: value for name, value in changes.items() if name != "host"}
-        values = self._values(core, changes.get("host", {}))
+    def change(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> _R | None:
+        """Change the row if its field of that name is still what was expected; the row as it is now, or None.
+
+        A ``version`` goes up by one.
+        """
+        host = changes.get("host", {})
+        values = self._values({each: value for each, value in changes.items() if each != "host"}, host)
 
         def work(alias: str) -> Any:
-            rows = self._rows(alias).filter(expected, pk=row_id)
+            if not host and self._statements.serve(alias):
+                return self._statements.change(alias, row_id, name, expected, values)
+            rows = self._rows(alias).filter(Q((name, expected)), pk=row_id)
             if connections[alias].features.has_select_for_update and not rows.select_for_update().exists():
                 return None
-            written = {**values, **besides}
+            written = {**values, "version": models.F("version") + 1} if name == "version" else values
             if written and not rows.update(**written):
                 return None
             return self._rows(alias).filter(pk=row_id).first() if written else rows.first()
 
-        row: _R | None = self.database.write(work, self._refusing(row_id, values))
+        row: _R | None = self.database.write(work, self._refusing(row_id, values), one_statement=not host)
         return row
 
     def _values(self, core: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 
 from django.db import connections, transaction
+from django.db.models import signals
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
@@ -116,16 +117,47 @@ def test_only_the_columns_that_change_are_written(store, django_sqlite):
     }
 
 
-def test_a_row_is_locked_before_it_is_changed(on_postgres, django_postgres):
+@pytest.mark.parametrize("host", [{}, {"note": "n"}])
+def test_a_row_is_locked_before_it_is_changed(on_postgres, django_postgres, host):
     """Where the database has row locks, the change takes one and compares the version once more as it writes."""
     row = on_postgres.add(transaction_draft())
     with CaptureQueriesContext(connections[django_postgres]) as queries:
-        on_postgres.change(row.id, 1, {"checks": 1})
-    said = [each["sql"] for each in queries]
-    locks = [sql for sql in said if sql.endswith("FOR UPDATE")]
-    assert 1 == len(locks)
-    (update,) = [sql for sql in said if sql.startswith("UPDATE")]
-    assert '"version" = 1' in update.split(" WHERE ")[1]
+        on_postgres.change(row.id, 1, {"checks": 1, "host": host} if host else {"checks": 1})
+    said = " ".join(each["sql"] for each in queries)
+    lock, update = said.index("FOR UPDATE"), said.index("UPDATE", said.index("FOR UPDATE") + len("FOR UPDATE"))
+    assert lock < update
+    assert '"version" = 1' in said[update:].split(" WHERE ", 1)[1]
+
+
+def test_what_postgresql_does_in_one_statement_is_one(on_postgres, django_postgres):
+    """To record, to claim and to settle are a round trip each: no transaction is begun and ended around them."""
+    callback, row = callback_draft(), on_postgres.add(transaction_draft())
+    with CaptureQueriesContext(connections[django_postgres]) as queries:
+        on_postgres.add_callback(callback)
+        assert on_postgres.change_callback(callback.id, NOON, {"attempts": 1, "next_attempt_at": None})
+        assert 7 == on_postgres.change(row.id, 1, {"checks": 7}).checks
+    assert ["INSERT", "WITH", "WITH"] == [each["sql"].split()[0] for each in queries]
+
+
+@pytest.mark.parametrize("signal", [signals.pre_save, signals.post_save])
+def test_a_host_hears_of_each_callback_that_is_recorded(on_postgres, signal):
+    """Receivers of Django's own signals get the instance, on PostgreSQL too, and what they raise undoes the row."""
+    heard = []
+
+    def hear(instance, **_more):
+        heard.append(instance.pk)
+        raise ValueError
+
+    first, second = callback_draft(), callback_draft()
+    signal.connect(hear, sender=Callback)
+    try:
+        with pytest.raises(ValueError):
+            on_postgres.add_callback(first)
+    finally:
+        signal.disconnect(hear, sender=Callback)
+    on_postgres.add_callback(second)
+    assert [first.id] == heard
+    assert (None, second.id) == (on_postgres.get_callback(first.id), on_postgres.get_callback(second.id).id)
 
 
 def test_a_row_shows_no_phone_number(store):

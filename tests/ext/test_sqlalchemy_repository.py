@@ -60,6 +60,25 @@ def test_operations_without_a_model_are_absent(engine):
         bare(engine).get_invoice(uuid4())
 
 
+@pytest.mark.parametrize("name", ["before_insert", "after_insert"])
+def test_a_host_hears_of_each_callback_that_is_recorded(repository, name):
+    """Listeners to the host's class see the instance, as with any other row of theirs."""
+    first, second = callback_draft(), callback_draft()
+    heard = []
+
+    def hear(_mapper, _connection, row):
+        heard.append((type(row), row.id))
+
+    event.listen(Callback, name, hear)
+    try:
+        repository.add_callback(first)
+    finally:
+        event.remove(Callback, name, hear)
+    repository.add_callback(second)
+    assert [(Callback, first.id)] == heard
+    assert (first.id, second.id) == tuple(repository.get_callback(each.id).id for each in (first, second))
+
+
 def test_rows_are_detached_instances_of_the_hosts_class(repository):
     """A row is the host's own, belongs to no session, and no two are one object."""
     added = repository.add(transaction_draft(host={"order_id": 7}))

@@ -47,6 +47,7 @@ from mpesa_core.repository.rows import (
 
 __all__ = ["SqlAlchemyRepository"]
 
+_OLDEST: Final = ("initiated_at", "id")
 _INVOICE_OPERATIONS: Final = frozenset(name for name in vars(InvoiceRepository) if not name.startswith("_"))
 _SUBSCRIPTION_OPERATIONS: Final = frozenset(name for name in vars(SubscriptionRepository) if not name.startswith("_"))
 
@@ -123,18 +124,17 @@ class SqlAlchemyRepository:
 
     def get_callback(self, callback_id: UUID) -> CallbackRecord | None:
         """The callback, or None."""
-        return self._callbacks.first(self._callbacks.model.id == callback_id)
+        return self._callbacks.first(id=callback_id)
 
     def change_callback(
         self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
         check_names(changes, CALLBACK_CHANGES)
-        moment = expected_next_attempt
-        if moment is not None:
-            moment = plain("expected_next_attempt", Kind.TIME, moment)
-        expected = self._callbacks.model.next_attempt_at == moment  # IS NULL for None
-        return self._callbacks.change(callback_id, expected, changes, {}) is not None
+        expected = expected_next_attempt
+        if expected is not None:
+            expected = plain("expected_next_attempt", Kind.TIME, expected)
+        return self._callbacks.change_where(callback_id, "next_attempt_at", expected, changes)
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRecord]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
@@ -175,17 +175,14 @@ class SqlAlchemyRepository:
 
     def get(self, transaction_id: UUID) -> TransactionRecord | None:
         """The transaction, or None."""
-        return self._transactions.first(self._transactions.model.id == transaction_id)
+        return self._transactions.first(id=transaction_id)
 
     def find(self, key: Key, value: str | tuple[str, str]) -> TransactionRecord | None:
         """The transaction with that key, or None (the oldest, where several have it)."""
-        model = self._transactions.model
         if Key(key) is Key.RECEIPT:
             short_code, receipt = receipt_pair(value)
-            where = and_(model.short_code == short_code, model.mpesa_receipt_number == receipt)
-        else:
-            where = getattr(model, Key(key)) == value
-        return self._transactions.first(where, order=("initiated_at", "id"))
+            return self._transactions.first(_OLDEST, short_code=short_code, mpesa_receipt_number=receipt)
+        return self._transactions.first(_OLDEST, **{Key(key).value: value})
 
     def change(self, transaction_id: UUID, version: int, changes: Mapping[str, Any]) -> TransactionRecord | None:
         """Apply the changes and raise the version, if it is still the one given; else None.
@@ -257,12 +254,11 @@ class SqlAlchemyRepository:
 
     def get_invoice(self, invoice_id: UUID) -> InvoiceRecord | None:
         """The invoice, or None."""
-        return self._invoices.first(self._invoices.model.id == invoice_id)
+        return self._invoices.first(id=invoice_id)
 
     def find_invoice(self, short_code: str, external_reference: str) -> InvoiceRecord | None:
         """The invoice of a short code with that reference, or None."""
-        model = self._invoices.model
-        return self._invoices.first(model.short_code == short_code, model.external_reference == external_reference)
+        return self._invoices.first(short_code=short_code, external_reference=external_reference)
 
     def payable_invoices(
         self, short_code: str, account_reference: str, statuses: Sequence[str]
@@ -300,12 +296,11 @@ class SqlAlchemyRepository:
 
     def get_subscription(self, subscription_id: UUID) -> SubscriptionRecord | None:
         """The subscription, or None."""
-        return self._subscriptions.first(self._subscriptions.model.id == subscription_id)
+        return self._subscriptions.first(id=subscription_id)
 
     def find_subscription(self, key: SubscriptionKey, value: str) -> SubscriptionRecord | None:
         """The subscription with that key, or None (the oldest, where several have it)."""
-        where = getattr(self._subscriptions.model, SubscriptionKey(key)) == value
-        return self._subscriptions.first(where, order=("created_at", "id"))
+        return self._subscriptions.first(("created_at", "id"), **{SubscriptionKey(key).value: value})
 
     def charging_subscriptions(
         self, short_code: str, amount: Decimal, account_reference: str

@@ -8,8 +8,19 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, CursorResult, inspect, literal_column, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Select,
+    bindparam,
+    insert,
+    inspect,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import Mapper, Session
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField
 from mpesa_core.ext.sqlalchemy.operations import Database
@@ -58,6 +69,10 @@ class Table(Generic[_R]):
         self._own = frozenset(mapper.column_attrs.keys()) - frozenset(kinds)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
+        self._insertion = insert(mapper.local_table) if _is_plain(mapper) and not self._own else None
+        # Made once for each set of columns: to build a statement takes longer than PostgreSQL takes to execute it.
+        self._questions: dict[tuple[str, ...], Select[Any]] = {}
+        self._updates: dict[tuple[Any, ...], Any] = {}
 
     # What is read
 
@@ -68,9 +83,15 @@ class Table(Generic[_R]):
             question = question.limit(max(limit, 0))
         return self._database.read(lambda session: list(session.scalars(question).unique()))
 
-    def first(self, *where: ColumnElement[bool], order: tuple[str, ...] = ("id",)) -> _R | None:
-        """The first row of them, or None."""
-        return next(iter(self.all(*where, order=order, limit=1)), None)
+    def first(self, order: tuple[str, ...] = ("id",), **values: Any) -> _R | None:
+        """The first row, in an order, whose attributes have those values; or None."""
+        question = self._questions.get(shape := (*values, "by", *order))
+        if question is None:
+            same = [getattr(self.model, name) == bindparam(f"is_{name}") for name in values]
+            question = select(self.model).where(*same).order_by(*(getattr(self.model, name) for name in order))
+            question = self._questions[shape] = question.limit(1)
+        wanted = {f"is_{name}": value for name, value in values.items()}
+        return self._database.read(lambda session: next(iter(session.scalars(question, wanted).unique()), None))
 
     def due(self, name: str, now: datetime, limit: int, *where: ColumnElement[bool]) -> list[_R]:
         """The rows whose time of that name is not after ``now``, in the order of it."""
@@ -80,7 +101,7 @@ class Table(Generic[_R]):
     def latest(self, name: str, limit: int, before: UUID | None) -> list[_R]:
         """The rows in the order of the time of that name, the last one first, from before that one on."""
         moment = getattr(self.model, name)
-        last = self.first(self.model.id == before) if before is not None else None
+        last = self.first(id=before) if before is not None else None
         question = select(self.model).order_by(moment.desc(), self.model.id.desc()).limit(max(limit, 0))
         if last is not None:
             at = getattr(last, name)
@@ -96,44 +117,78 @@ class Table(Generic[_R]):
 
     def put(self, draft: Any) -> None:
         """Record a row."""
-        self._put(draft, lambda _session: None)
+        self._put(draft, None)
 
-    def _put(self, draft: Any, then: Callable[[Session], Any]) -> Any:
+    def _put(self, draft: Any, then: Callable[[Session], Any] | None) -> Any:
         values = self._values({name: getattr(draft, name) for name in self._drafted}, draft)
 
         def work(session: Session) -> Any:
+            if then is None and self._insertion is not None and not self._is_listened_to(session):
+                session.connection().execute(self._insertion, values)
+                return None
             session.add(self.model(**values))
             session.flush()
             session.expunge_all()
-            return then(session)
+            return then(session) if then is not None else None
 
-        return self._database.write(work, self._refusing(draft.id, values))
+        return self._database.write(work, self._refusing(draft.id, values), one_statement=then is None)
+
+    def _is_listened_to(self, session: Session) -> bool:
+        """Whether the host has something to say about a row that is inserted."""
+        of_rows, of_sessions = inspect(self.model).dispatch, session.dispatch
+        listeners = (of_rows.before_insert, of_rows.after_insert, of_sessions.before_flush, of_sessions.after_flush)
+        return any(map(bool, listeners))
 
     def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
-        """Change the row and raise its version, if it is still the one given."""
+        """Change the row and raise its version, if it is still the one given; the row as it is now, or None."""
         check_names(changes, self._changeable)
-        return self.change(row_id, self.model.version == version, changes, {"version": self.model.version + 1})
-
-    def change(
-        self, row_id: UUID, expected: ColumnElement[bool], changes: Mapping[str, Any], besides: Mapping[str, Any]
-    ) -> _R | None:
-        """Change the row if it is what was expected; the row as it is now, or None."""
-        core = {name: value for name, value in changes.items() if name != "host"}
-        values = self._values(core, changes)
-        written = {**values, **besides} or {"id": row_id}
-        statement = update(self.model).where(self.model.id == row_id, expected).values(written)
-        statement = statement.execution_options(synchronize_session=False)
+        values = self._values({name: value for name, value in changes.items() if name != "host"}, changes)
 
         def work(session: Session) -> _R | None:
-            if session.connection().dialect.update_returning:
-                returned: _R | None = session.scalars(statement.returning(self.model)).first()
+            if session.get_bind().dialect.update_returning:
+                statement, written = self._update(row_id, "version", version, values, returning=True)
+                returned: _R | None = session.scalars(statement, written).first()
                 return returned
-            result = session.execute(statement)
-            assert isinstance(result, CursorResult)
-            row: _R | None = _one(session, self.model, row_id) if result.rowcount else None
+            if not self._changed(session, row_id, "version", version, values):
+                return None
+            row: _R | None = _one(session, self.model, row_id)
             return row
 
         return self._database.write(work, self._refusing(row_id, values), one_statement=True)
+
+    def change_where(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> bool:
+        """Change the row, if its attribute of that name is still what was expected; whether it was so."""
+        values = self._values(changes, {})
+        return self._database.write(
+            lambda session: self._changed(session, row_id, name, expected, values),
+            self._refusing(row_id, values),
+            one_statement=True,
+        )
+
+    def _changed(self, session: Session, row_id: UUID, name: str, expected: object, values: Mapping[str, Any]) -> bool:
+        result = session.execute(*self._update(row_id, name, expected, values, returning=False))
+        assert isinstance(result, CursorResult)
+        return bool(result.rowcount)
+
+    def _update(
+        self, row_id: UUID, name: str, expected: object, values: Mapping[str, Any], *, returning: bool
+    ) -> tuple[Any, dict[str, Any]]:
+        """The statement that changes a row whose attribute is what was expected, and its parameters."""
+        core = [each for each in values if each in self._kinds]
+        shape = (name, expected is None, returning, *core)
+        statement = self._updates.get(shape)
+        if statement is None:
+            attribute = getattr(self.model, name)
+            same = attribute.is_(None) if expected is None else attribute == bindparam("expected")
+            written: dict[str, Any] = {each: bindparam(f"to_{each}") for each in core}
+            written |= {"version": self.model.version + 1} if name == "version" else {}
+            statement = update(self.model).where(self.model.id == bindparam("row"), same)
+            statement = statement.values(written or {"id": self.model.id})
+            statement = statement.execution_options(synchronize_session=False)
+            statement = self._updates[shape] = statement.returning(self.model) if returning else statement
+        if len(core) < len(values):  # the host's own, which may be expressions
+            statement = statement.values({each: value for each, value in values.items() if each not in self._kinds})
+        return statement, {"row": row_id, "expected": expected, **{f"to_{each}": values[each] for each in core}}
 
     def _values(self, core: Mapping[str, Any], source: Any) -> dict[str, Any]:
         """The attributes to set: the core's, checked, and those of the ``host`` of a draft or of changes."""
@@ -173,3 +228,9 @@ class Table(Generic[_R]):
 
 def _one(session: Session, model: type[Any], row_id: UUID) -> Any:
     return session.scalars(select(model).where(model.id == row_id)).unique().first()
+
+
+def _is_plain(mapper: Mapper[Any]) -> bool:
+    """Whether a class is one table, whose columns are named as its attributes are."""
+    names = {attribute.key: attribute.columns[0].key for attribute in mapper.column_attrs}
+    return len(mapper.tables) == 1 and mapper.polymorphic_on is None and all(a == b for a, b in names.items())
