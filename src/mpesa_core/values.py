@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal
+from typing import Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -18,12 +20,14 @@ from mpesa_core.errors import InvalidField
 from mpesa_core.redaction import mask_phone, redact
 
 __all__ = [
+    "EXACT",
     "NAIROBI",
     "callback_url",
     "daraja_timestamp",
     "flag",
     "free_text",
     "from_nairobi",
+    "in_cents",
     "mask_phone",
     "money",
     "phone_number",
@@ -33,13 +37,15 @@ __all__ = [
     "shillings",
     "short_code",
     "to_nairobi",
+    "total",
 ]
 
 NAIROBI = timezone(timedelta(hours=3), "EAT")
 """East Africa Time: UTC+3, without daylight saving."""
 
-_CENT = Decimal("0.01")
-_EXACT = Context(prec=40)  # not the caller's context, which may round at six digits
+EXACT: Final = Context(prec=80)
+"""What amounts are computed in: the context of the caller may round at six digits."""
+_CENT: Final = Decimal("0.01")
 _LONGEST_TEXT = 64
 
 # Spaces, dashes, dots, brackets, and the invisible direction marks that come along when a number is copied.
@@ -93,10 +99,26 @@ def money(value: object, field: str = "amount") -> Decimal:
         amount = Decimal(text.replace(",", ""))
     if not amount.is_finite() or not 0 < amount < 10_000_000_000:
         raise InvalidField(field, value, expected=expected)
-    exact = amount.quantize(_CENT, context=_EXACT)
-    if exact != amount:
+    exact = in_cents(amount)
+    if exact is None:
         raise InvalidField(field, value, expected=expected)
     return exact
+
+
+def in_cents(amount: Decimal) -> Decimal | None:
+    """The amount with two decimals, below ten million million; None where that would round it."""
+    if not amount.is_finite() or amount.adjusted() > 12:
+        return None
+    exact = amount.quantize(_CENT, context=EXACT)
+    return exact if exact == amount else None
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The sum, exactly."""
+    result = Decimal(0)
+    for amount in amounts:
+        result = EXACT.add(result, amount)
+    return result
 
 
 def shillings(value: object, field: str = "amount", *, minimum: int = 1, maximum: int | None = None) -> Decimal:

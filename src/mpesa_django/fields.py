@@ -26,6 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from mpesa_core.errors import InvalidField
 from mpesa_core.repository.columns import json_text, json_value
 from mpesa_core.repository.texts import KEY_WIDTH, holdable, key_text
+from mpesa_core.values import in_cents
 
 __all__ = [
     "AmountField",
@@ -141,7 +142,7 @@ class AmountField(_Decimal):
             InvalidField: it has more than two decimals, or more than fifteen digits.
         """
         amount = super().get_prep_value(value)
-        if isinstance(amount, Decimal) and (abs(amount) >= 10**13 or amount != round(amount, 2)):
+        if isinstance(amount, Decimal) and in_cents(amount) is None:
             raise InvalidField(self.name, amount, expected="shillings with at most two decimals, below 10 ** 13")
         return amount
 

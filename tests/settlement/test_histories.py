@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from datetime import timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from uuid import uuid4
 
 import pytest
 
-from mpesa_core.errors import DuplicateKey, NotYet, OutcomeUnknown
+from mpesa_core.errors import DuplicateKey, NotYet, OutcomeUnknown, RefundExceedsPayment
 from mpesa_core.payments.machine import Source, is_known
 from mpesa_core.payments.records import Disposition, Key, Status, TransactionDraft, TransactionType
 from tests.settlement.desk import (
@@ -483,6 +483,20 @@ def test_a_confirmation_reads_no_old_failures(desk, monkeypatch):
     desk.clock.forward(86_400)
     desk.post("C2B_CONFIRMATION", {**confirmation(reference=""), "TransTime": "20261122120005"})
     assert ([], 1) == (read, len(desk.fired("payment_confirmed")))
+
+
+def test_payments_do_not_depend_on_the_hosts_arithmetic(desk):
+    """A host that computes with six digits has its payments settled, and not a cent too much of them given back."""
+    with localcontext(prec=6):
+        row = desk.push(amount=1_234_567)
+        desk.post("STK", stk_success(amount=1_234_567), row.callback_token)
+        typed = desk.post("C2B_CONFIRMATION", confirmation(receipt="NLJ7RT61SX", amount="123456.78", reference="X"))
+        assert [Disposition.APPLIED] == dispositions(desk, typed)
+        assert Status.SUCCESS == desk.gateway.get(row).status
+        desk.gateway.reverse(row, amount=1_234_566)
+        with pytest.raises(RefundExceedsPayment):
+            desk.gateway.reverse(row, amount=2)
+        assert Decimal(1) == desk.gateway.reverse(row).amount
 
 
 @pytest.mark.parametrize("wrong", ["STK", "B2C_RESULT", "REVERSAL_RESULT"])

@@ -22,7 +22,7 @@ from mpesa_core.daraja.answers import refusal
 from mpesa_core.daraja.balance import Balance, read_balances
 from mpesa_core.daraja.codec import loads, to_code, to_decimal, to_phone, to_text
 from mpesa_core.daraja.codes import ErrorClass, Family, Outcome, classify_error, outcome_of, transaction_status_outcome
-from mpesa_core.values import from_nairobi, redact
+from mpesa_core.values import from_nairobi, in_cents, redact
 
 __all__ = [
     "BalanceCallback",
@@ -272,7 +272,6 @@ class _Unfit(Exception):  # noqa: N818 - it never leaves this module
 _LONGEST_ID = 255
 _RECEIPT = re.compile(r"[A-Za-z0-9_\-]{4,64}", re.ASCII)
 _DUMMY_RECEIPT = re.compile(r"[A-Z0-9]{3}0{7}|0+", re.ASCII)
-_CENT = Decimal("0.01")
 _TOO_MUCH = Decimal(10) ** 10
 
 
@@ -341,9 +340,7 @@ class _Facts:
 
 def _shillings(value: Any) -> Decimal | None:
     amount = to_decimal(value)
-    if amount is None or abs(amount) >= _TOO_MUCH or amount != amount.quantize(_CENT):
-        return None
-    return amount.quantize(_CENT)
+    return None if amount is None or amount.copy_abs() >= _TOO_MUCH else in_cents(amount)
 
 
 def _receipt(value: Any) -> str | None:

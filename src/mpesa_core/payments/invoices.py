@@ -27,6 +27,7 @@ import attrs
 
 from mpesa_core.errors import IllegalTransition
 from mpesa_core.payments.dues import with_signal
+from mpesa_core.values import total
 
 __all__ = [
     "INVOICE_TRANSITIONS",
@@ -199,7 +200,7 @@ class InvoiceRow(InvoiceDraft):
 
 def paid_so_far(row: InvoiceRecord) -> Decimal:
     """What has been paid of an invoice, in shillings."""
-    return sum((Decimal(amount) for amount in row.payments.values()), Decimal(0))
+    return total(Decimal(amount) for amount in row.payments.values())
 
 
 def _check(row: InvoiceRecord, target: InvoiceStatus) -> InvoiceStatus:
@@ -243,7 +244,7 @@ def paid_by(row: InvoiceRecord, transaction_id: UUID, amount: Decimal, now: date
     }
     if row.sent_at is None:
         changes = with_signal(row, "invoice_created", now, changes={**changes, "sent_at": now})
-    if paid_so_far(row) + amount >= row.amount:
+    if total([paid_so_far(row), amount]) >= row.amount:
         changes |= {"status": _check(row, InvoiceStatus.PAID), "paid_at": now}
         return with_signal(row, "invoice_paid", now, transaction_id=transaction_id, changes=changes)
     if row.status not in (InvoiceStatus.PART_PAID, InvoiceStatus.OVERDUE):

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from mpesa_core.errors import InvalidField
 from mpesa_core.repository.rows import Kind, member, plain
+from mpesa_core.values import EXACT
 
 __all__ = ["json_text", "json_value", "money_in", "read_fields", "stored", "text_in", "text_out", "time_text"]
 
@@ -59,13 +60,10 @@ def money_in(amount: Decimal) -> int | str:
     if not amount:
         return 0
     if len(digits) <= 40 and int(exponent) >= -40 and amount.adjusted() <= 14:
-        cents = amount.scaleb(2, _WIDE)
+        cents = amount.scaleb(2, EXACT)
         if cents == cents.to_integral_value():
             return int(cents)
     return str(amount.normalize(Context(prec=len(digits))))
-
-
-_WIDE: Final = Context(prec=80)
 
 
 def _code_in(code: int) -> int | str:
@@ -151,7 +149,7 @@ def text_out(value: Any) -> str:
 
 
 def _money_out(value: int | str) -> Decimal:
-    return _WIDE.scaleb(Decimal(value), -2) if isinstance(value, int) else Decimal(value)
+    return EXACT.scaleb(Decimal(value), -2) if isinstance(value, int) else Decimal(value)
 
 
 def _number(text: str) -> int:

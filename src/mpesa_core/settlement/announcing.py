@@ -18,6 +18,7 @@ from mpesa_core.settings import Settings
 from mpesa_core.settlement.effects import Procedure, Store, deliver
 from mpesa_core.settlement.invoices import Invoices
 from mpesa_core.settlement.subscriptions import Subscriptions
+from mpesa_core.values import total
 
 __all__ = ["Announcing"]
 
@@ -115,7 +116,7 @@ class Announcing:
                 changes["reserved"] = reserved
             if child.status == Status.SUCCESS and parent.status == Status.SUCCESS:
                 children = yield from self._successful_refunds(reserved)
-                if sum(each.amount for each in children) >= parent.amount:
+                if total(each.amount for each in children) >= parent.amount:
                     if parent.announce_until is not None:
                         lapsed = yield from self.claim_fence(parent)
                         if lapsed is not None:

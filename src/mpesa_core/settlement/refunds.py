@@ -21,7 +21,7 @@ from mpesa_core.payments.records import Key, Status, TransactionDraft, Transacti
 from mpesa_core.payments.standing import brought_money
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.sending import OPERATOR_KEYS, Sending
-from mpesa_core.values import money
+from mpesa_core.values import EXACT, money, total
 
 __all__ = ["Refunds"]
 
@@ -133,8 +133,8 @@ class Refunds(Sending):
             if earlier is not None:
                 return payment, earlier.amount if amount is None else money(amount)
         gone = _total((yield from self._reserved(payment)))
-        wanted = money(amount) if amount is not None else payment.amount - gone
-        if wanted <= 0 or gone + wanted > payment.amount:
+        wanted = money(amount) if amount is not None else EXACT.subtract(payment.amount, gone)
+        if wanted <= 0 or total([gone, wanted]) > payment.amount:
             raise RefundExceedsPayment(paid=payment.amount, reserved=gone, asked=wanted)
         return payment, wanted
 
@@ -147,7 +147,7 @@ class Refunds(Sending):
                 raise InvalidField("transaction", status, expected="a payment that has succeeded and is not reversed")
             others = yield from self._reserved(payment)
             gone = _total(others)
-            if gone + refund.amount > payment.amount:
+            if total([gone, refund.amount]) > payment.amount:
                 raise RefundExceedsPayment(paid=payment.amount, reserved=gone, asked=refund.amount)
             reserved = {**others, str(refund.id): str(refund.amount)}
             if (yield from self._store.change(payment.id, payment.version, {"reserved": reserved})) is not None:
@@ -168,4 +168,4 @@ class Refunds(Sending):
 
 
 def _total(reserved: Mapping[str, str]) -> Decimal:
-    return sum((Decimal(amount) for amount in reserved.values()), Decimal(0))
+    return total(Decimal(amount) for amount in reserved.values())

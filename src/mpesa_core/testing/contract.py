@@ -20,7 +20,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -802,6 +802,13 @@ class _TextContract(ContractBase):
         assert Decimal(amount) == stored
         assert isinstance(stored, Decimal)
         assert [row.id] == ids(other.candidates("600000", Decimal(amount), None))
+
+    def test_amounts_in_the_callers_own_arithmetic(self, repository: Repository) -> None:
+        """A host that computes with six digits (``decimal.getcontext().prec = 6``) has its amounts kept exactly."""
+        with localcontext(prec=6):
+            row = repository.add(transaction_draft(amount=Decimal("123456.78")))
+            assert Decimal("123456.78") == found(repository.get(row.id)).amount
+            assert [row.id] == ids(repository.candidates("600000", Decimal("123456.78"), None))
 
     @pytest.mark.parametrize(
         "moment",

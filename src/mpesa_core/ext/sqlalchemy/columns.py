@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from mpesa_core.errors import InvalidField
 from mpesa_core.repository.columns import json_text, json_value
 from mpesa_core.repository.texts import KEY_WIDTH, holdable, key_text
+from mpesa_core.values import EXACT, in_cents
 
 __all__ = ["Amount", "Body", "Code", "ExactText", "Json", "KeyText", "Moment", "Raw"]
 
@@ -110,15 +111,16 @@ class Amount(TypeDecorator[Decimal]):
         """
         if value is None:
             return None
-        if not isinstance(value, (Decimal, int)) or abs(value) >= 10**13 or value != round(value, 2):
+        amount = in_cents(Decimal(value)) if isinstance(value, (Decimal, int)) else None
+        if amount is None:
             raise InvalidField("amount", value, expected="shillings with at most two decimals, below 10 ** 13")
-        return int(value * 100) if dialect.name == "sqlite" else Decimal(value)
+        return int(EXACT.scaleb(amount, 2)) if dialect.name == "sqlite" else amount
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         """In shillings."""
         if value is None:
             return None
-        return Decimal(value).scaleb(-2) if dialect.name == "sqlite" else Decimal(value)
+        return EXACT.scaleb(Decimal(value), -2) if dialect.name == "sqlite" else Decimal(value)
 
 
 class Code(TypeDecorator[int]):
