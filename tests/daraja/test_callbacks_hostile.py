@@ -139,10 +139,17 @@ def test_any_mutation_decodes(mutation, kind):
 
 
 FAILURES = sorted(
-    name
-    for name, (kind, outcome, *_) in CALLBACKS.items()
-    if outcome is not Outcome.SUCCESS and kind is not CallbackType.C2B_VALIDATION
+    [
+        *(
+            name
+            for name, (kind, outcome, *_) in CALLBACKS.items()
+            if outcome is not Outcome.SUCCESS and kind is not CallbackType.C2B_VALIDATION
+        ),
+        *(name for name, (outcome, _) in QUERIES.items() if outcome is not Outcome.SUCCESS),
+    ]
 )
+"""Callbacks, and answers to a question about an STK push, that do not say that it was paid."""
+
 CODES = {"ResultCode", "resultCode", "responseCode", "ResponseCode", "Value", "value", "TransactionStatus"}
 
 
