@@ -12,8 +12,17 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'mpesa-core[sqlalchemy]'")
 
-from sqlalchemy import UniqueConstraint, create_engine, event, func, inspect, select, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
+from sqlalchemy import ForeignKey, UniqueConstraint, create_engine, event, func, inspect, select, text
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    mapped_column,
+    registry,
+    relationship,
+    scoped_session,
+    sessionmaker,
+)
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField, StorageBusy, StorageUnavailable
 from mpesa_core.ext.sqlalchemy import SqlAlchemyRepository, TransactionMixin, prepare_sqlite
@@ -390,6 +399,35 @@ def test_a_file_is_shared(tmp_path):
     with made_engine(f"sqlite:///{tmp_path / 'a.db'}") as one, made_engine(one.url) as two:
         row = repository_on(one).add(transaction_draft())
         assert 2 == repository_on(two).change(row.id, 1, {"checks": 1}).version
+
+
+@pytest.mark.parametrize("lazy", ["joined", "subquery", "selectin", "immediate"])
+def test_what_is_loaded_with_a_row_is_there_after_each_operation(each_engine, lazy):
+    """A receiver has `transaction.order`, where the class loads it with the row: after a change as after a question."""
+    tables, name = registry(), f"loaded_{lazy}"
+
+    @tables.mapped
+    class Order:
+        __tablename__ = f"{name}_orders"
+        id: Mapped[int] = mapped_column(primary_key=True)
+
+    @tables.mapped
+    class Paid(TransactionMixin):
+        __tablename__ = f"{name}_payments"
+        order_id: Mapped[int | None] = mapped_column(ForeignKey(Order.id))
+        order: Mapped[Order | None] = relationship(Order, lazy=lazy)
+
+    tables.metadata.create_all(each_engine)
+    try:
+        with Session(each_engine) as session, session.begin():
+            session.add(Order(id=7))
+        store = SqlAlchemyRepository(each_engine, transaction_model=Paid, callback_model=Callback)
+        added = store.add(transaction_draft(host={"order_id": 7}))
+        changed = store.change(added.id, 1, {"checks": 1})
+        assert ([7] * 3, 2) == ([row.order.id for row in (added, changed, store.get(added.id))], changed.version)
+        assert store.change(added.id, 1, {"checks": 2}) is None
+    finally:
+        tables.metadata.drop_all(each_engine)
 
 
 @pytest.mark.parametrize("listened_to", ["nothing", "engine", "sessions"])

@@ -69,6 +69,8 @@ class Table(Generic[_R]):
         self._own = frozenset(mapper.column_attrs.keys()) - frozenset(kinds)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
+        # What a relationship loads by a join, an UPDATE cannot return.
+        self._returned_whole = all(each.lazy not in ("joined", False, "subquery") for each in mapper.relationships)
         self._insertion = insert(mapper.local_table) if _is_plain(mapper) and not self._own else None
         # Made once for each set of columns: to build a statement takes longer than PostgreSQL takes to execute it.
         self._questions: dict[tuple[str, ...], Select[Any]] = {}
@@ -145,7 +147,7 @@ class Table(Generic[_R]):
         values = self._values({name: value for name, value in changes.items() if name != "host"}, changes)
 
         def work(session: Session) -> _R | None:
-            if session.get_bind().dialect.update_returning:
+            if self._returned_whole and session.get_bind().dialect.update_returning:
                 statement, written = self._update(row_id, "version", version, values, returning=True)
                 returned: _R | None = session.scalars(statement, written).first()
                 return returned
@@ -154,7 +156,7 @@ class Table(Generic[_R]):
             row: _R | None = _one(session, self.model, row_id)
             return row
 
-        return self._database.write(work, self._refusing(row_id, values), one_statement=True)
+        return self._database.write(work, self._refusing(row_id, values), one_statement=self._returned_whole)
 
     def change_where(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> bool:
         """Change the row, if its attribute of that name is still what was expected; whether it was so."""
