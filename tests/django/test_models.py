@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
 pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 
 from mpesa_django.models import AbstractMpesaInvoice, AbstractMpesaTransaction
+from tests.django.projects import MODELS as MODELS_OF_A_HOST
+from tests.django.projects import make_app, make_project, manage
 from tests.django.stores import MODELS, Transaction
 
 ORDERS = "from django.db import models\n\nclass Order(models.Model):\n    pass\n"
-MODELS_OF_A_HOST = """
-from django.db import models
-from django.conf import settings
-from mpesa_django.models import AbstractMpesaTransaction, AbstractMpesaCallbackLog
+MORE_MODELS = """
 from mpesa_django.models import AbstractMpesaInvoice, AbstractMpesaSubscription
-
-class MpesaTransaction(AbstractMpesaTransaction):
-    # Add your domain-specific fields here
-    order = models.ForeignKey(
-        "orders.Order",
-        on_delete=models.PROTECT,
-        null=True, blank=True,
-    )
-    initiated_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        on_delete=models.SET_NULL,
-        null=True, blank=True,
-    )
-
-    class Meta(AbstractMpesaTransaction.Meta):
-        verbose_name = "M-PESA Transaction"
-
-class MpesaCallbackLog(AbstractMpesaCallbackLog):
-    class Meta(AbstractMpesaCallbackLog.Meta):
-        verbose_name = "M-PESA Callback Log"
 
 class AnInvoiceOfOurHousehold(AbstractMpesaInvoice):
     pass
@@ -50,60 +24,12 @@ class Subscription(AbstractMpesaSubscription):
 LONG = "a_label_that_is_far_longer_than_what_an_index_may_be_called"
 
 
-def manage(folder, *command):
-    """Run a command of a project in the folder; what it said."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "django", *command],
-        cwd=folder,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "project_settings", "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture
-def project(tmp_path):
-    """Makes a project with those apps, on SQLite."""
-
-    def make(*apps):
-        installed = ["django.contrib.contenttypes", "django.contrib.auth", "mpesa_django", *apps]
-        (tmp_path / "project_settings.py").write_text(
-            textwrap.dedent(f"""
-            SECRET_KEY = "x"
-            USE_TZ = True
-            DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-            OPTIONS = {{"transaction_mode": "IMMEDIATE"}}
-            DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": "project.sqlite3", "OPTIONS": OPTIONS}}}}
-            INSTALLED_APPS = {installed!r}
-            MPESA = {{
-                "TRANSACTION_MODEL": "{apps[-1].rpartition(".")[2]}.MpesaTransaction",
-                "CALLBACK_LOG_MODEL": "{apps[-1].rpartition(".")[2]}.MpesaCallbackLog",
-            }}
-            """)
-        )
-        return tmp_path
-
-    return make
-
-
-def app(folder, name, models):
-    """Make an app."""
-    (folder / name / "migrations").mkdir(parents=True)
-    (folder / name / "__init__.py").touch()
-    (folder / name / "migrations" / "__init__.py").touch()
-    (folder / name / "models.py").write_text(models)
-
-
 @pytest.mark.parametrize("label", ["myapp", LONG])
-def test_a_host_makes_its_migrations(project, label):
+def test_a_host_makes_its_migrations(tmp_path, label):
     """The models of the introduction, as written: one migration, no warning, and nothing left to migrate."""
-    folder = project("orders", label)
-    app(folder, "orders", ORDERS)
-    app(folder, label, MODELS_OF_A_HOST)
+    folder = make_project(tmp_path, "orders", label)
+    make_app(folder, "orders", models=ORDERS)
+    make_app(folder, label, models=MODELS_OF_A_HOST + MORE_MODELS)
     manage(folder, "makemigrations")
     manage(folder, "migrate")
     assert "No changes detected" in manage(folder, "makemigrations", "--check")
@@ -113,9 +39,9 @@ def test_a_host_makes_its_migrations(project, label):
     )
 
 
-def test_the_default_models_are_migrated(project):
+def test_the_default_models_are_migrated(tmp_path):
     """Their migration makes their tables, and is up to date with the models."""
-    folder = project("mpesa_django.default_models")
+    folder = make_project(tmp_path, "mpesa_django.default_models")
     assert "default_models.0001_initial... OK" in manage(folder, "migrate")
     assert "No changes detected" in manage(folder, "makemigrations", "--check")
 
