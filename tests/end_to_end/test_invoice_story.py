@@ -12,7 +12,7 @@ from mpesa_core.daraja.codec import dumps
 from mpesa_core.errors import InvalidField, RequestRefused
 from mpesa_core.payments.invoices import InvoiceStatus
 from mpesa_core.sandbox import Answer, Behaviour
-from tests.end_to_end.town import WAYS, Town
+from tests.end_to_end.town import SERVERS, WAYS, Town
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def test_an_invoice_is_paid_in_two_parts(town, way):
         town.gateway.void_invoice(row)
 
 
-@pytest.mark.parametrize("repository", ["django_postgres", "alchemy_postgres"], indirect=True)
+@pytest.mark.parametrize("repository", SERVERS, indirect=True)
 def test_an_invoice_on_a_server(town):
-    """The same on PostgreSQL, where posts that race are at work at the same moment."""
+    """The same on PostgreSQL and MariaDB, where posts that race are at work at the same moment."""
     test_an_invoice_is_paid_in_two_parts(town, "raced")
 
 

@@ -11,7 +11,7 @@ from mpesa_core.payments.records import Key
 from mpesa_core.payments.subscriptions import SubscriptionStatus
 from mpesa_core.sandbox import Answer, Behaviour, Ending
 from mpesa_core.settings import Account
-from tests.end_to_end.town import WAYS, Town
+from tests.end_to_end.town import SERVERS, WAYS, Town
 
 PHONE = "254708374149"
 ONCE = [way for way in WAYS if way != "lost at first"]
@@ -69,9 +69,9 @@ def test_agreed_and_charged(town, way):
     assert not town.gateway.recover()
 
 
-@pytest.mark.parametrize("repository", ["django_postgres", "alchemy_postgres"], indirect=True)
+@pytest.mark.parametrize("repository", SERVERS, indirect=True)
 def test_a_subscription_on_a_server(town):
-    """The same on PostgreSQL, where posts that race are at work at the same moment."""
+    """The same on PostgreSQL and MariaDB, where posts that race are at work at the same moment."""
     test_agreed_and_charged(town, "raced")
 
 

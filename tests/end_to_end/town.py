@@ -22,6 +22,8 @@ PREFIX = "/pay/"
 WAYS = ("as it should be", "doubled", "raced", "shuffled", "late", "lost at first", "acknowledged in vain")
 """How callbacks come: each once; each three times; six copies at one moment; in another order; only after the grace; the
 first two tries not at all; and processed, while M-PESA does not hear the acknowledgement."""
+SERVERS = ("django_postgres", "alchemy_postgres", "django_mariadb", "alchemy_mariadb")
+"""Repositories on which posts that race are at work at the same moment."""
 
 
 class _Server(socketserver.ThreadingMixIn, WSGIServer):
