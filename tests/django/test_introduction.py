@@ -113,7 +113,7 @@ def post(path, body, peer="196.201.214.200"):
     client = Client(enforce_csrf_checks=True, REMOTE_ADDR=peer)
     answer = client.post(f"/mpesa/{path}", posted(body), content_type="application/json")
     mpesa.runner.wait(10)
-    return answer.status_code, answer.json()["ResultCode"] if answer.status_code == 200 else None
+    return answer.status_code, str(answer.json()["ResultCode"]) if answer.status_code == 200 else None
 
 
 def status(row):
@@ -133,15 +133,15 @@ unwanted = c2b_confirmation(reference="INV-9")
 
 assert (403, None) == post("stk/callback/", stk_success("ws_CO_1"), peer="203.0.113.9")
 assert "PROCESSING" == status(paid)
-assert (200, 0) == post("c2b/validate/", wanted)
+assert (200, "0") == post("c2b/validate/", wanted)
 assert (200, "C2B00012") == post("c2b/validate/", unwanted)
 for _ in range(2):
-    assert (200, 0) == post("stk/callback/", stk_success("ws_CO_1"))
-    assert (200, 0) == post("stk/callback/", stk_result(1032, "Request cancelled by user", "ws_CO_2"))
-    assert (200, 0) == post("b2c/result/", b2c_success(conversation="AG_1"))
-    assert (200, 0) == post("b2c/result/", result(2001, conversation="AG_2", originator="10571-1-2"))
-    assert (200, 0) == post("b2c/timeout/", {"nothing": "that is known"})
-    assert (200, 0) == post("c2b/confirm/", wanted)
+    assert (200, "0") == post("stk/callback/", stk_success("ws_CO_1"))
+    assert (200, "0") == post("stk/callback/", stk_result(1032, "Request cancelled by user", "ws_CO_2"))
+    assert (200, "0") == post("b2c/result/", b2c_success(conversation="AG_1"))
+    assert (200, "0") == post("b2c/result/", result(2001, conversation="AG_2", originator="10571-1-2"))
+    assert (200, "0") == post("b2c/timeout/", {"nothing": "that is known"})
+    assert (200, "0") == post("c2b/confirm/", wanted)
 assert ["SUCCESS", "FAILED", "SUCCESS", "FAILED"] == [status(row) for row in (paid, cancelled, sent, refused)]
 order.refresh_from_db()
 assert ("PAID", -100) == (order.status, order.seller.balance)
