@@ -18,6 +18,7 @@ from mpesa_core.errors import (
     OutcomeUnknown,
     RefundExceedsPayment,
     RequestRefused,
+    StorageUnavailable,
     TokenRefused,
     TransactionNotFound,
     UnexpectedAnswer,
@@ -436,3 +437,27 @@ def test_an_account_that_there_is_not(desk, name):
     """Whatever names no account of the settings is told."""
     with pytest.raises(ConfigurationError, match="no such account"):
         desk.gateway.account(name)
+
+
+@pytest.mark.parametrize("answer", [None, OutcomeUnknown("lost")], ids=["accepted", "unknown"])
+@pytest.mark.parametrize("call", ["push", "pay"])
+def test_a_store_that_fails_after_the_sending_is_no_reason_to_ask_again(desk, monkeypatch, call, answer):
+    """What was sent is returned as it was sent, although the store failed just then, and settles by its callback."""
+    failing = ("get", "change", "open_callbacks")
+
+    def sent(operation):
+        for name in failing:
+            monkeypatch.setattr(
+                desk.repository, name, lambda *_, **__: (_ for _ in ()).throw(StorageUnavailable("gone"))
+            )
+        if answer is not None:
+            raise answer
+        return desk.daraja._accept(operation)
+
+    desk.daraja.answers = {"StkPush": sent, "B2CPayment": sent}
+    row = getattr(desk, call)()
+    monkeypatch.undo()
+    assert (Status.PROCESSING, None, None) == (row.status, row.checkout_request_id, row.conversation_id)
+    kind, body = ("STK", stk_success()) if call == "push" else ("B2C_RESULT", payout_success(amount="100"))
+    desk.post(kind, body, row.callback_token)
+    assert Status.SUCCESS == desk.gateway.get(row).status

@@ -31,6 +31,7 @@ from mpesa_core.errors import (
     TokenRefused,
     UnexpectedAnswer,
 )
+from mpesa_core.outline import outline
 from mpesa_core.payments.decide import Conflict, Evidence
 from mpesa_core.payments.machine import OPEN, Source
 from mpesa_core.payments.records import (
@@ -200,7 +201,7 @@ class Sending:
         except (RequestRefused, TokenRefused, Busy) as error:
             if not error.certain and row.transaction_type != TransactionType.STK_PUSH:
                 # A second prompt is the customer's to refuse; a second payout does not come back.
-                return (yield from self._left_open(row.id, error)), False
+                return (yield from self._left_open(started, error)), False
             refusal = Evidence(
                 source=Source.REFUSAL,
                 outcome=Outcome.FAILED,
@@ -211,13 +212,25 @@ class Sending:
             error.transaction = yield from self._engine.conclude(row.id, refusal)
             raise
         except (OutcomeUnknown, NotYet, UnexpectedAnswer) as error:
-            return (yield from self._left_open(row.id, error)), False
+            return (yield from self._left_open(started, error)), False
         names = ("checkout_request_id", "merchant_request_id", "conversation_id", "originator_conversation_id")
-        return (yield from self._attach(row.id, {name: getattr(answer, name, None) for name in names})), True
+        identifiers = {name: getattr(answer, name, None) for name in names}
+        return (yield from self._as_it_is(started, self._attach(started.id, identifiers))), True
 
-    def _left_open(self, transaction_id: UUID, error: MpesaError) -> Procedure[TransactionRecord]:
-        _log.warning("Transaction %s was sent, and what became of it is unknown: %s", transaction_id, error)
-        return (yield from self._read(transaction_id))
+    def _left_open(self, started: TransactionRecord, error: MpesaError) -> Procedure[TransactionRecord]:
+        _log.warning("Transaction %s was sent, and what became of it is unknown: %s", started.id, error)
+        return (yield from self._as_it_is(started, self._read(started.id)))
+
+    def _as_it_is(self, started: TransactionRecord, work: Procedure[TransactionRecord]) -> Procedure[TransactionRecord]:
+        """The row after a step that follows the sending; as it was sent, where the store fails now.
+
+        Whoever asked for it would take an error for "not sent", and ask again.
+        """
+        try:
+            return (yield from work)
+        except StorageError as error:
+            _log.error("Transaction %s was sent, and the answer could not be stored: %s", started.id, outline(error))
+            return started
 
     def _attach(self, transaction_id: UUID, identifiers: Mapping[str, str | None]) -> Procedure[TransactionRecord]:
         """Store M-PESA's identifiers, and make the callbacks due that came before them."""
