@@ -17,8 +17,8 @@ from mpesa_core.payments.records import Disposition, Status
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.sandbox import DarajaServer, LocalDaraja
 from mpesa_core.settings import Settings
-from mpesa_core.settlement.drivers import SyncDriver
-from mpesa_core.settlement.effects import Lease
+from mpesa_core.settlement.drivers import AsyncDriver, SyncDriver
+from mpesa_core.settlement.effects import Deliver, Lease
 from mpesa_core.settlement.lease import LeaseKeeper
 from tests.settlement.desk import PHONE, Desk, confirmation, payout_success, stk_query, stk_success
 
@@ -277,6 +277,40 @@ def test_lease_keeper_survives_a_store_that_raises_anything(memory, caplog):
 
     keeper = LeaseKeeper(Broken(), lambda: datetime.now(UTC), 60)
     keeper._renew(Lease("", Desk(memory).push().id, 1))
+    assert "RuntimeError" in caplog.text
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_async_lease_survives_a_store_that_raises_anything(memory, caplog, cancelled):
+    """With coroutines likewise: what renewing raises is logged, and neither it nor its end gets in a receiver's way."""
+    announced = []
+
+    class Broken:
+        def get(self, transaction_id):
+            raise RuntimeError("the driver's own")
+
+    class SlowBus:
+        async def adeliver(self, signal, arguments):
+            await asyncio.sleep(0.1)
+            announced.append(signal)
+            return []
+
+    driver = AsyncDriver(
+        Broken(), None, SlowBus(), resolve_c2b=None, clock=lambda: datetime.now(UTC), announce_lease=0.06
+    )
+    lease = Lease("", Desk(memory).push().id, 1)
+
+    async def story():
+        task = asyncio.ensure_future(driver.perform(Deliver("payment_confirmed", {}, lease=lease)))
+        await asyncio.sleep(0.05)
+        if cancelled:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        return None if cancelled else await task
+
+    assert asyncio.run(story()) == (None if cancelled else [])
+    assert ([] if cancelled else ["payment_confirmed"]) == announced
     assert "RuntimeError" in caplog.text
 
 

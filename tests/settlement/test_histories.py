@@ -510,12 +510,13 @@ def test_callback_on_another_products_url(desk, wrong):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"Body": 1}', b"\xff\xfe", b"<html>"])
-def test_unreadable_body_is_kept(desk, body):
-    """A body that nobody can read is closed as unreadable, with its bytes, and changes nothing."""
+def test_unreadable_body_is_kept(desk, caplog, body):
+    """A body that nobody can read is closed as unreadable, with its bytes, changes nothing, and is told in the log."""
     row = desk.push()
     callback = desk.post("STK", body, row.callback_token)
     stored = desk.repository.get_callback(callback)
     assert (Disposition.UNREADABLE, body) == (stored.disposition, bytes(stored.raw_bytes))
+    assert f"Callback {callback} (STK) cannot be read" in caplog.text
     assert Status.PROCESSING == desk.gateway.get(row).status
 
 

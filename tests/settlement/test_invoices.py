@@ -152,6 +152,18 @@ def test_a_duplicate_that_is_none_of_ours_is_a_refusal(desk):
     assert InvoiceStatus.REFUSED == desk.repository.find_invoice("174379", "E-1").status
 
 
+def test_a_refusal_for_something_that_does_not_exist_is_no_duplicate(desk):
+    """An invoice whose first answer was lost, and whose second call is refused for another reason, has not arrived."""
+    desk.daraja.answers["SendInvoice"] = [
+        OutcomeUnknown("the answer was lost"),
+        RequestRefused("Organization short code does not exist.", status=200, code="409"),
+    ]
+    send(desk)
+    with pytest.raises(RequestRefused):
+        send(desk)
+    assert (InvoiceStatus.REFUSED, []) == (desk.repository.find_invoice("174379", "E-1").status, desk.names())
+
+
 def test_an_invoice_that_did_not_leave_is_sent_by_the_same_call(desk):
     """No byte left: the invoice stays pending and the same call sends it."""
     desk.daraja.answers["SendInvoice"] = [NotSent("no connection"), BillManagerAnswer(rescode="200")]

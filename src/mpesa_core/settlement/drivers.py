@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeVar
 
 from mpesa_core.daraja.callbacks import Callback
 from mpesa_core.daraja.operation import AnyOperation
-from mpesa_core.errors import DuplicateKey, StorageBusy, StorageError
+from mpesa_core.errors import DuplicateKey, StorageBusy
 from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.repository.protocol import AsyncRepository, Repository
 from mpesa_core.settlement.effects import Deliver, Effect, Lease, Procedure, Recorded, ResolveC2B, Send, StoreCall
-from mpesa_core.settlement.lease import LeaseKeeper, lease_of, operations, renewed
+from mpesa_core.settlement.lease import LeaseKeeper, lease_of, log_lost_renewal, operations, renewed
 from mpesa_core.signals import Bus
 
 __all__ = ["AsyncDriver", "AsyncSender", "ResolveHook", "Sender", "SyncDriver"]
@@ -278,18 +278,19 @@ class AsyncDriver:
             yield
         finally:
             keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            await asyncio.wait([keeper])
 
     async def _keep(self, lease: Lease) -> None:
         get, change = operations(lease)
         while True:
             await asyncio.sleep(self._announce_lease / 3)
-            with contextlib.suppress(StorageError):  # the next third tries again; a lost lease costs a second signal
+            try:
                 fresh = await self._call(get, (lease.id,), {})
                 changes = renewed(fresh, lease, self._clock(), self._announce_lease)
                 if changes is not None:
                     await self._call(change, (fresh.id, fresh.version, changes), {})
+            except Exception as error:  # noqa: BLE001 - a store's driver may raise anything; the next third tries again
+                log_lost_renewal(lease, error)
 
 
 async def _in_its_way(method: Callable[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:

@@ -224,6 +224,8 @@ class Engine(Announcing):
                 yield from self.store.change_callback(callback.id, lease, changes)
                 return
         closed = Closed(Disposition.APPLIED, verdict.row) if isinstance(verdict, Applied) else verdict
+        if closed.disposition is Disposition.UNREADABLE:
+            _log.error("Callback %s (%s) cannot be read: %s", callback.id, callback.callback_type, closed.error)
         settled = verdict.row if isinstance(verdict, Applied) and verdict.announce else None  # its lease runs already
         yield from deliver(
             "callback_received", {"callback": callback, "disposition": closed.disposition}, transaction=settled

@@ -65,7 +65,7 @@ _MOST: Final = 1000
 _FEW: Final = 3
 """After so many refusals in a row, at the beginning, the rest of a refused request is not tried."""
 _COMPARED: Final = ("account_reference", "invoice_name", "full_name", "phone_number", "period", "amount", "due_at")
-_ARRIVED = re.compile(r"duplicat|already|exist", re.IGNORECASE)
+_ARRIVED = re.compile(r"duplicat|already|(?<!not )(?<!n't )\bexists?\b", re.IGNORECASE)
 _CANCELLED = re.compile(r"already (?:been )?(?:cancel|void)|(?:cancelled|voided) already", re.IGNORECASE)
 
 

@@ -16,7 +16,7 @@ from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.repository.protocol import Repository
 from mpesa_core.settlement.effects import Lease
 
-__all__ = ["LeaseKeeper", "lease_of", "operations", "renewed"]
+__all__ = ["LeaseKeeper", "lease_of", "log_lost_renewal", "operations", "renewed"]
 
 _log = logging.getLogger("mpesa_core.settlement")
 
@@ -47,6 +47,12 @@ def renewed(row: Any, lease: Lease, now: datetime, seconds: float) -> dict[str, 
     if str(lease.generation) not in row.unannounced if lease.kind else row.generation != lease.generation:
         return None
     return {"announce_until": now + timedelta(seconds=seconds)}
+
+
+def log_lost_renewal(lease: Lease, error: Exception) -> None:
+    """Log that a lease could not be renewed; where it lapses, the signal may be announced a second time."""
+    kind = lease.kind or "transaction"
+    _log.warning("The announcer's lease of %s %s could not be renewed: %s", kind, lease.id, outline(error))
 
 
 class LeaseKeeper:
@@ -105,8 +111,7 @@ class LeaseKeeper:
             if changes is not None:
                 change(row.id, row.version, changes)
         except Exception as error:  # noqa: BLE001 - a store's driver may raise anything; the other leases go on
-            kind = lease.kind or "transaction"
-            _log.warning("The announcer's lease of %s %s could not be renewed: %s", kind, lease.id, outline(error))
+            log_lost_renewal(lease, error)
 
     def _after_fork(self) -> None:
         # The thread, and what is being announced, are the parent's. Were its leases renewed from here, nobody would
