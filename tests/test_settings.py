@@ -189,7 +189,7 @@ WRONG = {
     "secret": [5, 0, b"x", ["x"], " x", "x\n"],
     "bool": [None, 0, 1, "true"],
     "count": [None, 0, -1, 1.0, True, "5", 10**12],
-    "seconds": [None, 0, -1, "30", True, float("nan"), float("inf"), Decimal(5), timedelta(0), timedelta(-1)],
+    "seconds": [None, 0, -1, "30", True, float("nan"), float("inf"), Decimal(5), timedelta(0), timedelta(-1), 1e12],
     "list": [None, "10.0.0.1", ["10.0.0.300"], [10], [None], ["host.example"], 5, ["10.0.0.1", "x"]],
     "url_path": [None, 5, "", "v1", "/v1/", "/v 1", "https://api.safaricom.co.ke/v1"],
     "header": [None, 5, "", "app key", "appKey:", "x" * 65],
@@ -708,6 +708,7 @@ def test_every_kind_of_text_survives_the_way_through_the_environment():
         ("HORIZON", "inf", "expected seconds"),
         ("HORIZON", "0", "expected a positive number of seconds"),
         ("HORIZON", "5w", "expected seconds"),
+        ("HORIZON", "40000d", "100 years at the most"),
         ("ACCOUNTS", "{", "expected a JSON object"),
         ("ACCOUNTS", "[]", "expected a JSON object"),
         ("ACCOUNTS", '{"t": {"short_code": 300000}}', "['t'].short_code: got 300000, expected a short code as text"),
@@ -717,7 +718,7 @@ def test_every_kind_of_text_survives_the_way_through_the_environment():
         ("PASSKEY", " x ", "got Secret, expected text without blanks around it"),
         ("SHORTCODE", "174379", "did you mean MPESA_SHORT_CODE?"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_what_cannot_be_read_is_reported_by_its_variable(variable, text, expected):
     """The name is the variable's, and the rest says what was expected."""

@@ -114,6 +114,9 @@ def _read_limit(text: str) -> int | None:
     return None if text.strip().lower() == "none" else _read_whole(text)
 
 
+_LONGEST_DURATION: Final = 100 * 365 * 86_400
+"""Seconds; a time that lies much further ahead is none that a datetime holds."""
+
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -207,8 +210,8 @@ RETRIES = _metadata(Kind("a whole number, 0 for none", _is_whole(0), read=_read_
 LIMIT = _metadata(Kind("a whole number above 0, or None for no limit", _is_whole(1), read=_read_limit))
 DURATION = _metadata(
     Kind(
-        "a positive number of seconds or a timedelta",
-        lambda value: _is_number(value) and 0 < value < float("inf"),
+        "a positive number of seconds or a timedelta, of 100 years at the most",
+        lambda value: _is_number(value) and 0 < value <= _LONGEST_DURATION,
         read=_read_duration,
         optional=False,
     )
