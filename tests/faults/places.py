@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -71,6 +72,27 @@ END $$;
 CREATE TRIGGER settled AFTER INSERT OR UPDATE OF status ON {table} FOR EACH ROW EXECUTE FUNCTION keep_history();
 """
 
+_REFUSALS = {
+    "full": """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+END $$""",
+    "busy": """
+CREATE SEQUENCE written;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    CASE nextval('written') % 4
+        WHEN 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01';
+        WHEN 2 THEN RAISE EXCEPTION 'canceling statement due to lock timeout' USING ERRCODE = '55P03';
+        WHEN 3 THEN RAISE EXCEPTION 'could not serialize access' USING ERRCODE = '40001';
+        ELSE RETURN new;
+    END CASE;
+END $$""",
+}
+_END_OTHERS = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND pid <> pg_backend_pid()"
+)
+
 
 class _File:
     """A file of SQLite's."""
@@ -103,6 +125,19 @@ class _File:
         finally:
             connection.close()
 
+    def spoil(self, trouble: str, execute: Callable[[str], None]) -> None:
+        pages = self.query("PRAGMA page_count")[0]["page_count"]
+        pragma = {"full": f"max_page_count = {pages}", "read-only": "query_only = ON", "busy": "busy_timeout = 0"}
+        execute(f"PRAGMA {pragma[trouble]}")
+
+    def mend(self) -> None:
+        pass  # it was spoiled for a connection
+
+    def rival(self) -> None:
+        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection.execute("BEGIN IMMEDIATE")
+        threading.Timer(0.03, connection.close).start()
+
     def probe(self, transaction_id: UUID) -> list[Any]:
         connection = sqlite3.connect(self.path, timeout=0, isolation_level=None)
         try:
@@ -130,6 +165,7 @@ class _Server:
         import psycopg
 
         where = {"host": "127.0.0.1", "port": self.port, "user": "mpesa", "dbname": self.name}
+        where["options"] = "-c default_transaction_read_only=off"
         return psycopg.connect(**where, autocommit=True, row_factory=psycopg.rows.dict_row)
 
     def execute(self, sql: str) -> None:
@@ -145,6 +181,24 @@ class _Server:
     def query(self, sql: str) -> list[dict[str, Any]]:
         with self._connect() as connection:
             return connection.execute(sql.replace("rowid", "n")).fetchall()
+
+    def spoil(self, trouble: str, _execute: Callable[[str], None]) -> None:
+        if trouble == "read-only":  # as after a failover
+            self.execute(f"ALTER DATABASE {self.name} SET default_transaction_read_only = on; {_END_OTHERS}")
+            return
+        self.execute(_REFUSALS[trouble])
+        for table in self._tables:
+            self.execute(
+                f"CREATE TRIGGER refused BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()"
+            )
+
+    def mend(self) -> None:
+        self.execute(f"ALTER DATABASE {self.name} RESET default_transaction_read_only")
+        self.execute("DROP FUNCTION IF EXISTS refuse CASCADE; DROP SEQUENCE IF EXISTS written")
+        self.execute(_END_OTHERS)
+
+    def rival(self) -> None:
+        pass  # its triggers are enough
 
     def probe(self, transaction_id: UUID) -> list[Any]:
         import psycopg
@@ -229,10 +283,31 @@ class Place:
         """A transaction of the host's, with a row of its own, that is rolled back at the end."""
         raise NotImplementedError
 
-    def spoil(self, trouble: str) -> None:
-        """Have SQLite refuse what this thread writes: ``full`` or ``read-only``, until :meth:`leave`."""
-        pages = self.store.query("PRAGMA page_count")[0]["page_count"]
-        self._execute(f"PRAGMA max_page_count = {pages}" if trouble == "full" else "PRAGMA query_only = ON")
+    @contextmanager
+    def spoiled(self, trouble: str) -> Iterator[None]:
+        """Have the database refuse what this thread writes meanwhile.
+
+        ``full``: there is no room. ``read-only``: it may only be read. ``busy``: rivals are in the way of three writes
+        out of four; on SQLite, at each :meth:`rival`.
+        """
+        self.store.spoil(trouble, self._execute)
+        try:
+            yield
+        finally:
+            self.store.mend()
+            self.leave()
+
+    def rival(self) -> None:
+        """Have somebody else hold SQLite's lock for a moment."""
+        self.store.rival()
+
+    def ask(self, path: str, raw: bytes, changes: Mapping[str, Any]) -> tuple[int, bytes, Callable[[], object]]:
+        """Make a request with changes to its environment: status and body, and what is to be done afterwards."""
+        raise NotImplementedError
+
+    def kept(self) -> list[tuple[Any, ...]]:
+        """What was recorded of each request, as a front of :mod:`tests.fronts` tells it."""
+        raise NotImplementedError
 
     def _execute(self, sql: str) -> None:
         raise NotImplementedError
@@ -279,6 +354,7 @@ class _Hosted(Place):
 
     key = staticmethod(lambda given: given.hex)
     application: Any
+    framework: str
 
     def transactions(self) -> list[dict[str, Any]]:
         rows = [{name: getattr(row, name) for name in _TRANSACTION} for row in self._all("Transaction")]
@@ -300,17 +376,36 @@ class _Hosted(Place):
     def _all(self, kind: str) -> list[Any]:
         raise NotImplementedError
 
-    def _post(self, path: str, raw: bytes) -> tuple[int, Callable[[], object]]:
-        environ = environ_of(_PREFIX + path, raw, REMOTE_ADDR=SAFARICOM, HTTP_HOST="testserver")
+    def ask(self, path: str, raw: bytes, changes: Mapping[str, Any]) -> tuple[int, bytes, Callable[[], object]]:
+        environ = environ_of(_PREFIX + path, raw, **{"HTTP_HOST": "testserver", **changes})
         started: list[str] = []
         pieces = self.application(environ, lambda status, _headers, _error=None: started.append(status))
-        b"".join(pieces)
-        return int(started[0].split()[0]), getattr(pieces, "close", lambda: None)
+        answer = b"".join(pieces)
+        return int(started[0].split()[0]), answer, getattr(pieces, "close", lambda: None)
+
+    def kept(self) -> list[tuple[Any, ...]]:
+        return [
+            (
+                bytes(row.raw_bytes),
+                row.callback_type,
+                row.token,
+                row.headers,
+                row.source_ip,
+                row.disposition,
+                row.error,
+            )
+            for row in self._all("Callback")
+        ]
+
+    def _post(self, path: str, raw: bytes) -> tuple[int, Callable[[], object]]:
+        status, _, finish = self.ask(path, raw, {})
+        return status, finish
 
 
 class DjangoPlace(_Hosted):
     """Django's."""
 
+    framework = "django"
     tables = ("store_transaction", "store_callback")
 
     def __init__(self, directory: Path, where: str = "") -> None:
@@ -453,6 +548,7 @@ class DjangoPlace(_Hosted):
 class FlaskPlace(_Hosted):
     """Flask's, with SQLAlchemy."""
 
+    framework = "flask"
     tables = ("shop_payments", "shop_callbacks")
 
     def __init__(self, directory: Path, where: str = "") -> None:
@@ -470,6 +566,7 @@ class FlaskPlace(_Hosted):
         else:
             self._engine = prepare_sqlite(create_engine(f"sqlite:///{directory / 'trial.db'}"))
         self._app: Any = None
+        self._shared: Any = None
 
     def _create(self) -> None:
         self._stores.Base.metadata.create_all(self._engine)
@@ -479,6 +576,8 @@ class FlaskPlace(_Hosted):
         self._engine.dispose(close=False)
 
     def leave(self) -> None:
+        if self._shared is not None:
+            self._shared.remove()
         self._engine.dispose()
 
     def bus(self, hear: Hear) -> Any:
@@ -519,7 +618,7 @@ class FlaskPlace(_Hosted):
         from sqlalchemy import text
         from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
-        shared = scoped_session(sessionmaker(self._engine))  # as Flask-SQLAlchemy's is, for a thread
+        shared = self._shared = scoped_session(sessionmaker(self._engine))  # as Flask-SQLAlchemy's is, for a thread
         wrong = text("SELECT nothing FROM nowhere")
         touched = text(f"SELECT count(*) FROM {self.tables[0]}")
 
@@ -540,7 +639,6 @@ class FlaskPlace(_Hosted):
                 session.execute(touched)
 
         def autocommit_off() -> None:
-            shared.remove()
             shared.execute(touched)  # its transaction stays open
 
         return {

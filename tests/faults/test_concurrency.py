@@ -81,9 +81,19 @@ def test_storm_through_a_framework(flow, on_sqlite):
 
 
 @needs_fork
-def test_storm_on_one_payment_on_a_server(on_postgres):
-    """8 processes post duplicates of one callback to rows in PostgreSQL: 1 transition, 1 signal, all bodies."""
+def test_storm_on_one_payment_in_a_framework(on_sqlite):
+    """8 processes post duplicates of one callback, on SQLite: 1 transition, 1 signal, all bodies, and no "locked"."""
     copies = trials.scaled(30)
+    counts = race("storm", "--payments", 1, "--copies", copies, "--place", on_sqlite, "--recoverers", 1)
+    assert (1, 1, 1, 8 * copies) == counted(counts, "settled", "settlements", "signals", "bodies")
+
+
+@needs_fork
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+def test_storm_on_one_payment_on_a_server(isolation, on_postgres, postgres):
+    """The same with rows in PostgreSQL, also where it refuses whoever comes second with a serialization failure."""
+    postgres.sql(f"ALTER DATABASE {on_postgres.rpartition('/')[2]} SET default_transaction_isolation TO '{isolation}'")
+    copies = trials.scaled(20)
     counts = race("storm", "--payments", 1, "--copies", copies, "--place", on_postgres, "--recoverers", 1)
     assert (1, 1, 1, 8 * copies) == counted(counts, "settled", "settlements", "signals", "bodies")
 

@@ -54,8 +54,15 @@ def test_nothing_is_lost_or_doubled_on_a_server(on_postgres):
 
 
 @pytest.mark.parametrize("window", ["settled", "announced"])
+def test_a_signal_survives_its_announcer_in_a_framework(window, on_sqlite):
+    """Between commit and signal, and between signal and mark."""
+    done = kill("--kills", trials.scaled(8), "--window", window, "--seed", trials.SEED, "--place", on_sqlite)
+    assert 0 == done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("window", ["settled", "announced"])
 def test_a_signal_survives_its_announcer_on_a_server(window, on_postgres):
-    """Between commit and signal, and between signal and mark, with rows in PostgreSQL."""
+    """The same with rows in PostgreSQL."""
     done = kill("--kills", trials.scaled(20), "--window", window, "--seed", trials.SEED, "--place", on_postgres)
     assert 0 == done.returncode, done.stdout + done.stderr
 

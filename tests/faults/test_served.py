@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import importlib.util
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -18,10 +20,15 @@ from pathlib import Path
 import pytest
 
 from tests.servers.starting import free_port
+from tests.test_webhooks_hostile import exchange, head
 
 ROOT = Path(__file__).parents[2]
 COPIES = 8
+BOMB = gzip.compress(b" " * 50_000_000)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
+needs_gunicorn = pytest.mark.skipif(
+    importlib.util.find_spec("gunicorn") is None, reason="gunicorn is not installed: pip install it"
+)
 
 
 def served(what, place, told):
@@ -34,7 +41,7 @@ def served(what, place, told):
 
 @contextmanager
 def gunicorn(place, told):
-    """A server of four processes with two threads each; its port."""
+    """A server of four processes with two threads each; its port and its process."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "--workers=4", "--threads=2", f"--bind=127.0.0.1:{port}"]
     with (told.parent / "gunicorn.log").open("w") as log:
@@ -47,7 +54,7 @@ def gunicorn(place, told):
         )
     try:
         _wait(server, port, told.parent / "gunicorn.log")
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait(30)
@@ -68,6 +75,13 @@ def _wait(server, port, log):
             return
         finally:
             connection.close()
+
+
+def memory_of(server):
+    """The server's workers, and the most memory that each has had, in bytes."""
+    workers = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    told = [Path(f"/proc/{worker}/status").read_text() for worker in workers]
+    return workers, [1024 * int(re.search(r"VmHWM:\s+(\d+)", each)[1]) for each in told]
 
 
 def storm(port, posts):
@@ -93,12 +107,12 @@ def storm(port, posts):
 
 
 @pytest.mark.faults
-@pytest.mark.skipif(importlib.util.find_spec("gunicorn") is None, reason="gunicorn is not installed: pip install it")
+@needs_gunicorn
 def test_twenty_payments_of_each_kind_eight_times_each(on_postgres, tmp_path):
     """STK, C2B and B2C: 20 settlements and 20 signals each, across processes, and all 480 bodies are kept."""
     told = tmp_path / "told"
     posts = served("prepare", on_postgres, told)
-    with gunicorn(on_postgres, told) as port:
+    with gunicorn(on_postgres, told) as (port, _):
         assert [200] * COPIES * 60 == storm(port, posts)
         counts = served("count", on_postgres, told)
     each = {"STK_PUSH": 20, "C2B": 20, "B2C": 20}
@@ -106,3 +120,46 @@ def test_twenty_payments_of_each_kind_eight_times_each(on_postgres, tmp_path):
     assert (each, 1) == (counts["signals"], counts["most signals of one"])
     assert {body: COPIES for _, body in posts} == counts["bodies"]
     assert 1 < counts["processes"]
+
+
+BLOCK = b"x" * 65_536
+CHUNK = b"10000\r\n" + BLOCK + b"\r\n"
+HOSTILE = {
+    "a gigabyte, announced": [b"Content-Length: 1073741824"],
+    "16 MiB, announced": [b"Content-Length: 16777216", *[BLOCK] * 256],
+    "16 MiB in chunks": [b"Transfer-Encoding: chunked", *[CHUNK] * 256, b"0\r\n\r\n"],
+    "16 MiB in one chunk": [b"Transfer-Encoding: chunked", b"1000000\r\n", *[BLOCK] * 256, b"\r\n0\r\n\r\n"],
+    "less than announced": [b"Content-Length: 1000", b'{"a":'],
+    "no length": [b"Content-Length: many", b"{}"],
+    "two lengths": [b"Content-Length: 2\r\nContent-Length: 3", b"{}"],
+    "broken chunks": [b"Transfer-Encoding: chunked", b"zz\r\n{}"],
+    "packed": [b"Content-Encoding: gzip\r\nContent-Length: %d" % len(BOMB), BOMB],
+}
+"""The lines of a head, and what follows it."""
+
+
+@pytest.mark.faults
+@needs_gunicorn
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell the memory of a process")
+def test_sockets_that_are_hostile(on_postgres, tmp_path):
+    """Huge bodies, lies about lengths, broken chunks and a bomb: refused or kept, in bounded memory, and it serves on."""
+    told = tmp_path / "told"
+    posts = served("prepare", on_postgres, told)
+    with gunicorn(on_postgres, told) as (port, server):
+        storm(port, posts[:4])  # everybody has imported everything
+        workers, before = memory_of(server)
+        path = f"/pay/{posts[0][0]}"
+        answers = {
+            name: exchange(("127.0.0.1", port), head(lines, path=path), *parts)
+            for name, (lines, *parts) in HOSTILE.items()
+        }
+        storm(port, posts[20:24])
+        again, after = memory_of(server)
+        counts = served("count", on_postgres, told)
+    refused = {name: status for name, status in answers.items() if status != 200}
+    assert {"packed": 200} == {name: status for name, status in answers.items() if status == 200}
+    assert {400, 413} >= set(refused.values()) - {0}  # 0: reset under the sender before it read the answer
+    assert workers == again
+    assert 8 * 2**20 > max(after) - max(before)
+    assert 8 == sum(counts["settled"].values())
+    assert 1 == counts["bodies"][base64.b64encode(BOMB).decode()]
