@@ -122,11 +122,11 @@ def _accounts(accounts: Mapping[Any, Any], problems: list[str]) -> Iterator[tupl
 
 def _runner(mapping: Mapping[Any, Any], problems: list[str]) -> Any:
     celery, runner = mapping.get("USE_CELERY"), mapping.get("RUNNER")
-    if celery not in {None, True, False}:
+    if celery is not None and not isinstance(celery, bool):
         problems.append(f"USE_CELERY: got {celery!r}, expected True or False")
         celery = None
     meant = _BY_USE_CELERY[celery]
-    if celery is not None and runner not in {None, meant}:
+    if celery is not None and runner not in (None, meant):
         problems.append(f"RUNNER: got {runner!r} while USE_CELERY is {celery}, which means {meant!r}; give one of them")
     if runner is None:
         return meant

@@ -86,6 +86,8 @@ def test_a_runner_by_its_dotted_path():
         ({"USE_CELERY": False, "RUNNER": "thread"}, "got 'thread' while USE_CELERY is False, which means 'inline'"),
         ({"USE_CELERY": True, "RUNNER": "inline"}, "got 'inline' while USE_CELERY is True, which means 'celery'"),
         ({"USE_CELERY": "yes"}, "got 'yes', expected True or False"),
+        ({"USE_CELERY": []}, "got [], expected True or False"),
+        ({"RUNNER": []}, "got [], expected 'thread', 'inline', 'celery', 'django_tasks' or a factory"),
     ],
 )
 def test_runner_and_use_celery_at_odds(given, word):

@@ -8,8 +8,11 @@ import pytest
 
 pytest.importorskip("django")
 
+from mpesa_core.payments.records import Key
+from mpesa_core.testing.payloads import c2b_confirmation, posted
 from mpesa_django import mpesa, signals
 from tests.django.hosting import Transaction, post, taking_money
+from tests.django.stores import Order, empty_repository
 
 PAY = {"phone_number": "0712345678", "amount": 100, "account_reference": "INV-1"}
 
@@ -72,3 +75,26 @@ def test_the_same_callback_eight_times(monkeypatch, heard):
             assert 200 == post(urlsplit(posting.url).path, posting.body).status_code
         assert "SUCCESS" == repository.get(payment.id).status
     assert 1 == [name for name, _ in heard].count("payment_confirmed")
+
+
+@pytest.fixture(params=["django_sqlite", "django_postgres"])
+def alias(request):
+    """Each database."""
+    return request.getfixturevalue(request.param)
+
+
+def test_a_customers_payment_gets_the_fields_of_the_host(monkeypatch, heard, alias):
+    """What RESOLVE_C2B finds for a payment that nobody initiated is on its row when the receivers get it."""
+    repository = empty_repository(alias)
+    order = Order.objects.using(alias).create(name="INV-7")
+
+    def resolve(callback):
+        return {"order": Order.objects.using(alias).filter(name=callback.account_reference).first(), "note": "by hand"}
+
+    with taking_money(monkeypatch, repository, RESOLVE_C2B=resolve):
+        for receipt, reference in (("NLJ7RT61SV", "INV-7"), ("NLJ7RT61SW", "nonsense")):
+            body = c2b_confirmation(receipt=receipt, reference=reference)
+            assert 200 == post("/pay/c2b/confirm/", posted(body)).status_code
+    told = [given["transaction"] for name, given in heard if name == "payment_confirmed"]
+    assert [(order, "by hand"), (None, "by hand")] == [(row.order, row.note) for row in told]
+    assert order == repository.find(Key.RECEIPT, ("174379", "NLJ7RT61SV")).order

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
-from mpesa_core.payments.records import Status, TransactionType
+from mpesa_core.daraja.callbacks import CallbackType
+from mpesa_core.payments.records import CallbackRow, Disposition, Status, TransactionType
 from mpesa_core.payments.schedule import deadline, patience
-from mpesa_core.payments.standing import brought_money, can_be_reversed, explanation, waits_too_long
+from mpesa_core.payments.standing import (
+    brought_money,
+    can_be_reversed,
+    explanation,
+    is_open_conflict,
+    waits_too_long,
+)
 from mpesa_core.settings import Settings
 from tests.payments.evidence import NOW, row
 
@@ -55,3 +63,12 @@ def test_what_brought_money_and_what_can_be_given_back(kind, status):
     assert came_in == brought_money(row(**given))
     assert (came_in and status == "SUCCESS") == can_be_reversed(row(**given, mpesa_receipt_number="SKL1"))
     assert not can_be_reversed(row(**given))
+
+
+@pytest.mark.parametrize("disposition", [None, *Disposition])
+def test_a_conflict_is_open_until_somebody_resolves_it(disposition):
+    """And nothing else is one."""
+    given = {"id": UUID(int=1), "callback_type": CallbackType.STK, "raw_bytes": b"", "received_at": NOW}
+    given["disposition"] = disposition
+    waiting, resolved = CallbackRow(**given), CallbackRow(**given, resolved_at=NOW)
+    assert (disposition is Disposition.CONFLICT, False) == (is_open_conflict(waiting), is_open_conflict(resolved))

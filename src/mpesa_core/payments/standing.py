@@ -1,4 +1,4 @@
-"""How a transaction stands, for the people who look after it: does it wait too long, why did it fail."""
+"""How a transaction or a callback stands, for the people who look after it: does it wait too long, why did it fail."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from typing import Final
 
 from mpesa_core.daraja.codes import Explanation, Family, explain
 from mpesa_core.payments.machine import OPEN
-from mpesa_core.payments.records import PAYMENTS, Status, TransactionRecord, TransactionType
+from mpesa_core.payments.records import (
+    PAYMENTS,
+    CallbackRecord,
+    Disposition,
+    Status,
+    TransactionRecord,
+    TransactionType,
+)
 from mpesa_core.payments.schedule import deadline
 from mpesa_core.settings import Settings
 
-__all__ = ["brought_money", "can_be_reversed", "explanation", "waits_too_long"]
+__all__ = ["brought_money", "can_be_reversed", "explanation", "is_open_conflict", "waits_too_long"]
 
 _FAMILIES: Final = {
     TransactionType.STK_PUSH: Family.STK,
@@ -50,3 +57,8 @@ def brought_money(row: TransactionRecord) -> bool:
 def can_be_reversed(row: TransactionRecord) -> bool:
     """Whether M-PESA can be asked to give it back: it came in, has a receipt, and is not back already."""
     return brought_money(row) and row.status == Status.SUCCESS and row.mpesa_receipt_number is not None
+
+
+def is_open_conflict(callback: CallbackRecord) -> bool:
+    """Whether it contradicts what is known, and nobody has accepted or dismissed it yet."""
+    return callback.disposition == Disposition.CONFLICT and callback.resolved_at is None

@@ -18,7 +18,6 @@ from mpesa_core.payments.records import (
     UNIQUE_KEYS,
     CallbackDraft,
     CallbackRow,
-    Disposition,
     Key,
     Status,
     Sweep,
@@ -26,6 +25,7 @@ from mpesa_core.payments.records import (
     TransactionDraft,
     TransactionType,
 )
+from mpesa_core.payments.standing import is_open_conflict
 from mpesa_core.repository.frozen import kept
 from mpesa_core.repository.memory_dues import MemoryDues
 from mpesa_core.repository.rows import (
@@ -257,7 +257,7 @@ class MemoryRepository(MemoryDues):
         if is_open:
             self._by_correlation[row.correlation_id][row.id] = None
             self._by_token[row.token][row.id] = None
-        _keep(self._conflicts, row.id, row.disposition == Disposition.CONFLICT and row.resolved_at is None)
+        _keep(self._conflicts, row.id, is_open_conflict(row))
 
     def _refuse_duplicates(self, row: Transaction) -> None:
         for key in UNIQUE_KEYS:

@@ -12,7 +12,8 @@ from mpesa_core.daraja.callbacks import CallbackType, decode_callback
 from mpesa_core.errors import IllegalTransition, InvalidField, StorageBusy, TransactionNotFound
 from mpesa_core.payments.adoption import asked_since
 from mpesa_core.payments.decide import Duplicate, Evidence, Settle, accept
-from mpesa_core.payments.records import PAYMENTS, CallbackRecord, Disposition, Key, TransactionRecord
+from mpesa_core.payments.records import PAYMENTS, CallbackRecord, Key, TransactionRecord
+from mpesa_core.payments.standing import is_open_conflict
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.engine import Applied, Engine
 from mpesa_core.settlement.evidence import CONFIRMATIONS, SPEAKS_OF, evidence_of
@@ -141,7 +142,7 @@ def _release(
 
 def _conflict(engine: Engine, callback_id: UUID) -> Procedure[CallbackRecord]:
     callback = yield from engine.store.get_callback(callback_id)
-    if callback is None or callback.disposition != Disposition.CONFLICT or callback.resolved_at is not None:
+    if callback is None or not is_open_conflict(callback):
         raise TransactionNotFound(f"there is no open conflict {callback_id}; `mpesa conflicts` lists them")
     return callback
 

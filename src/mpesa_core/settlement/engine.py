@@ -61,6 +61,7 @@ from mpesa_core.payments.records import (
     TransactionType,
 )
 from mpesa_core.payments.schedule import backoff, next_check
+from mpesa_core.payments.standing import is_open_conflict
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.announcing import Announcing
 from mpesa_core.settlement.effects import Procedure, deliver, resolve_c2b
@@ -655,8 +656,7 @@ def _created(message: Callback) -> TransactionType:
 
 def _is_over(callback: CallbackRecord) -> bool:
     """Whether a callback is closed, and not as a conflict that a person still has to resolve."""
-    listed = callback.disposition == Disposition.CONFLICT and callback.resolved_at is None
-    return callback.next_attempt_at is None and not listed
+    return callback.next_attempt_at is None and not is_open_conflict(callback)
 
 
 def _several(evidence: Evidence) -> str:

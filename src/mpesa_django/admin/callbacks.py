@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.timezone import localtime
 
 from mpesa_core.cli.telling import told_row, told_verdict
-from mpesa_core.payments.records import Disposition
+from mpesa_core.payments.standing import is_open_conflict
 from mpesa_core.redaction import redact
 from mpesa_core.repository.rows import CALLBACK
 from mpesa_django.admin.attention import CallbackAttention
@@ -105,10 +105,10 @@ class MpesaCallbackLogAdmin(DeskAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """The page of one, with what can be done about it."""
-        row = self.get_object(request, object_id)
+        row: Any = self.get_object(request, object_id)
         told: dict[str, Any] = {}
         if row is not None and self.has_view_permission(request):
-            told = {"moment": moment_of(row), "conflict": _is_open_conflict(row)}
+            told = {"moment": moment_of(row), "conflict": is_open_conflict(row)}
             if self.may(request, "change"):
                 told |= {f"{deed}_page": self.page(row.pk, deed) for deed in self.deeds}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **told})
@@ -130,41 +130,29 @@ class MpesaCallbackLogAdmin(DeskAdmin):
         """Settle by what a callback in conflict says, once somebody has confirmed it."""
         row = self.row(request, object_id, "change")
         form = _Acceptance(request.POST if request.method == "POST" else None)
-        if request.method != "POST" or not form.is_valid():
-            return self.asked_first(
-                request,
-                row,
-                title="Accept what this callback says?",
-                warning="The transaction is settled by it, and your receivers are told. Look the payment up on the "
-                "M-PESA organisation portal first.",
-                facts=_facts(row),
-                body=body(row),
-                form=form,
-                verb="Accept it",
-            )
-        other = form.cleaned_data["transaction"]
-        return self.posted(request, row, lambda: f"Accepted: {told_row(mpesa.accept(row.pk, transaction=other))}.")
+        if request.method == "POST" and form.is_valid():
+            return self.posted(request, row, lambda: _accept(row, **form.cleaned_data))
+        return self.asked_first(request, row, form=form, facts=_facts(row), body=body(row), **_ACCEPTING)
 
     def dismiss_view(self, request: HttpRequest, object_id: UUID) -> HttpResponse:
         """Resolve a conflict without effect, once somebody has confirmed it."""
         row = self.row(request, object_id, "change")
-        if request.method != "POST":
-            return self.asked_first(
-                request,
-                row,
-                title="Dismiss this conflict?",
-                warning="The transaction stays as it is, and goes on by itself where it is open.",
-                facts=_facts(row),
-                body=body(row),
-                form=forms.Form(),
-                verb="Dismiss it",
-            )
+        if request.method == "POST":
+            return self.posted(request, row, lambda: _dismiss(row))
+        return self.asked_first(request, row, form=forms.Form(), facts=_facts(row), body=body(row), **_DISMISSING)
 
-        def dismiss() -> str:
-            mpesa.dismiss(row.pk)
-            return "Dismissed: nothing was settled by it."
 
-        return self.posted(request, row, dismiss)
+_ACCEPTING = {
+    "title": "Accept what this callback says?",
+    "warning": "The transaction is settled by it, and your receivers are told. Look the payment up on the M-PESA "
+    "organisation portal first.",
+    "verb": "Accept it",
+}
+_DISMISSING = {
+    "title": "Dismiss this conflict?",
+    "warning": "The transaction stays as it is, and goes on by itself where it is open.",
+    "verb": "Dismiss it",
+}
 
 
 def _reprocess(row: Any) -> str:
@@ -172,8 +160,13 @@ def _reprocess(row: Any) -> str:
     return f"Processed again: {told_verdict(verdict)}." if verdict is not None else "Somebody else is at it."
 
 
-def _is_open_conflict(row: Any) -> bool:
-    return row.disposition == Disposition.CONFLICT and row.resolved_at is None
+def _accept(row: Any, transaction: UUID | None) -> str:
+    return f"Accepted: {told_row(mpesa.accept(row.pk, transaction=transaction))}."
+
+
+def _dismiss(row: Any) -> str:
+    mpesa.dismiss(row.pk)
+    return "Dismissed: nothing was settled by it."
 
 
 def _facts(row: Any) -> list[tuple[str, Any]]:

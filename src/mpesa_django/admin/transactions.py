@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -211,31 +212,31 @@ class MpesaTransactionAdmin(DeskAdmin):
             self.message_user(request, "Only a payment that came in, with a receipt, can be reversed.", messages.ERROR)
             return HttpResponseRedirect(self.page(row.pk))
         form = _Reversal(request.POST if request.method == "POST" else None, initial={"key": uuid.uuid4()})
-        if request.method != "POST" or not form.is_valid():
-            return self.asked_first(
-                request,
-                row,
-                title="Reverse this payment?",
-                warning="M-PESA is asked to send the money back to the customer. This cannot be undone.",
-                facts=[
-                    ("Amount", f"{row.amount:,.2f} shillings"),
-                    ("Phone number", row.phone_number),
-                    ("Reference", row.account_reference),
-                    ("Receipt", row.mpesa_receipt_number),
-                    ("Given back, or on its way", pretty(row.reserved) if row.reserved else "nothing"),
-                ],
-                form=form,
-                verb="Reverse it",
-            )
-        given = form.cleaned_data
+        if request.method == "POST" and form.is_valid():
+            return self.posted(request, row, lambda: _reverse(row, **form.cleaned_data))
+        return self.asked_first(request, row, form=form, facts=_facts(row), **_REVERSING)
 
-        def reverse() -> str:
-            reversal = mpesa.reverse(
-                row.pk, amount=given["amount"], remarks=given["remarks"], idempotency_key=f"admin-{given['key']}"
-            )
-            return f"Asked M-PESA to give it back: {told_row(reversal)}."
 
-        return self.posted(request, row, reverse)
+_REVERSING = {
+    "title": "Reverse this payment?",
+    "warning": "M-PESA is asked to send the money back to the customer. This cannot be undone.",
+    "verb": "Reverse it",
+}
+
+
+def _facts(row: Any) -> list[tuple[str, Any]]:
+    return [
+        ("Amount", f"{row.amount:,.2f} shillings"),
+        ("Phone number", row.phone_number),
+        ("Reference", row.account_reference),
+        ("Receipt", row.mpesa_receipt_number),
+        ("Given back, or on its way", pretty(row.reserved) if row.reserved else "nothing"),
+    ]
+
+
+def _reverse(row: Any, amount: Decimal | None, remarks: str, key: UUID) -> str:
+    reversal = mpesa.reverse(row.pk, amount=amount, remarks=remarks, idempotency_key=f"admin-{key}")
+    return f"Asked M-PESA to give it back: {told_row(reversal)}."
 
 
 def _ask(row: Any) -> str:
