@@ -17,21 +17,26 @@ W002     the callback URLs or their secret are not set up (with ``--deploy``)
 W003     SQLite begins its transactions too late for two writers
 W004     each request connects to the database anew
 W005     Celery is chosen, and no Celery app of the project's was made
+W006     Django's error reports would show a secret
 ======== ==============================================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.core import checks
 from django.db import connections, models, router
+from django.views.debug import get_default_exception_reporter_filter
 
 from mpesa_core.cli.doctor import Verdict, examine_callback_urls, examine_sources
 from mpesa_core.errors import ConfigurationError
+from mpesa_core.settings import Settings
+from mpesa_core.settings.kinds import kind_of
 from mpesa_django.conf import Configuration, configuration
 from mpesa_django.runners import what_is_missing
 
@@ -43,6 +48,7 @@ _ABSTRACT = {
     "INVOICE_MODEL": "AbstractMpesaInvoice",
     "SUBSCRIPTION_MODEL": "AbstractMpesaSubscription",
 }
+_SECRETS = [field.name.upper() for field in attrs.fields(Settings) if kind_of(field).secret]
 _NEEDED = ("TRANSACTION_MODEL", "CALLBACK_LOG_MODEL")
 
 
@@ -58,7 +64,7 @@ def check_project(**_options: Any) -> list[checks.CheckMessage]:
         found = configuration()
     except ConfigurationError as error:
         return [_error("E001", f"MPESA: {problem}", "Correct it in the settings module.") for problem in error.problems]
-    return [*_models(found), *_sources(found), *_database(found), *_queue(found)]
+    return [*_models(found), *_sources(found), *_database(found), *_queue(found), *_reports()]
 
 
 def check_callback_urls(**_options: Any) -> list[checks.CheckMessage]:
@@ -171,6 +177,23 @@ def _queue(found: Configuration) -> Iterator[checks.CheckMessage]:
         if current_app.main == "default":  # the one that Celery makes where there is none
             hint = "Make it, and import it in your project's __init__.py, as Celery's First steps with Django say."
             yield _warning("W005", "MPESA: Celery was chosen, and this process has no Celery app.", hint)
+
+
+def _reports() -> Iterator[checks.CheckMessage]:
+    """Django's error reports (the page while debugging, the mail to the admins) mask settings by their names."""
+    hidden: Any = getattr(get_default_exception_reporter_filter(), "hidden_settings", None)
+    if hidden is None:
+        return  # one of the project's own
+    mapping: Mapping[str, Any] = django_settings.MPESA
+    accounts: Mapping[str, Mapping[str, Any]] = mapping.get("ACCOUNTS") or {}
+    for where, given in [("", mapping), *((f"ACCOUNTS[{name!r}].", account) for name, account in accounts.items())]:
+        for name in _SECRETS:
+            if isinstance(given.get(name), str) and not hidden.search(name):
+                yield _warning(
+                    "W006",
+                    f"MPESA: {where}{name} is text, which Django's error reports would show.",
+                    f"Give it as a callable: {name!r}: lambda: ...",
+                )
 
 
 def _error(number: str, message: str, hint: str, about: Any = None) -> checks.CheckMessage:

@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("django")
 
 from django.core.checks import run_checks
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
+from django.views.debug import ExceptionReporter
 
 from mpesa_core import queues
 from tests.django.hosting import MPESA
@@ -112,3 +113,33 @@ def test_celery_without_an_app(database, monkeypatch):
     assert ["W005"] == found(using)[0]
     monkeypatch.setattr(celery, "current_app", celery.Celery("shop", set_as_current=False))
     assert [] == found(using)[0]
+
+
+CREDENTIAL = {"INITIATOR_NAME": "api", "SECURITY_CREDENTIAL": "CANARY" * 10}
+
+
+@pytest.mark.parametrize("where", ["itself", "an account"])
+def test_a_secret_that_an_error_report_would_show(database, where):
+    """Django masks settings by their names, and SECURITY_CREDENTIAL's says nothing to it; a callable is not shown."""
+
+    def using(**more):
+        given = {**CREDENTIAL, **more}
+        return {**SOUND, **given} if where == "itself" else {**SOUND, "ACCOUNTS": {"till": given}}
+
+    assert ["W006"] == found(using())[0]
+    assert [] == found(using(SECURITY_CREDENTIAL=lambda: "CANARY" * 10))[0]
+
+
+def test_an_error_report_shows_no_secret(database):
+    """Nothing that a sound project keeps in its settings is in the page or the mail of an error."""
+    names = ("CONSUMER_KEY", "CONSUMER_SECRET", "PASSKEY", "CALLBACK_SECRET", "BILLS_APP_KEY")
+    secrets = {name: f"CANARY{name}" * 4 for name in names}
+    keys = {name: value for name, value in secrets.items() if name != "CALLBACK_SECRET"}
+    credential = {**CREDENTIAL, "SECURITY_CREDENTIAL": str}
+    mpesa = {**SOUND, **secrets, **credential, "ACCOUNTS": {"till": {**keys, "SHORT_CODE": "600000"}}}
+    assert [] == found(mpesa)[0]
+    with override_settings(MPESA=mpesa, DEBUG=True):
+        reporter = ExceptionReporter(RequestFactory().get("/"), None, None, None)
+        reports = [reporter.get_traceback_html(), reporter.get_traceback_text()]
+    assert ["SECURITY_CREDENTIAL" in report for report in reports] == [True, True]
+    assert ["CANARY" in report for report in reports] == [False, False]
