@@ -4,7 +4,7 @@
     python -m tests.faults.outages --place flask --kind crash --times 100
 
 ``crash``: the server is stopped at once, as by a loss of power, and started again: at a step of the core's, or while it
-goes on. ``terminated``: every connection is ended by the server. ``cut``: the next COMMIT is carried out, and its answer
+goes on. ``terminated``: every connection is ended by the server. ``cut``: the next commit is carried out, and its answer
 never arrives. ``down``: nothing answers while callbacks come, with and without a spool.
 
 The server is this command's own; connections to it go through a post of its own, which can cut them. A trial is a
@@ -43,7 +43,7 @@ KINDS = ("crash", "terminated", "cut", "down")
 
 
 class Post:
-    """Passes on what goes to a server and comes from it; when it is armed, the answer to the next COMMIT is lost.
+    """Passes on what goes to a server and comes from it; when it is armed, the answer to the next commit is lost.
 
     Args:
         port: the server's.
@@ -67,25 +67,28 @@ class Post:
                 client.close()
                 continue
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            cut = threading.Event()
             for work in (self._to_server, self._to_client):
-                threading.Thread(target=work, args=(client, server, cut), daemon=True).start()
+                threading.Thread(target=work, args=(client, server), daemon=True).start()
 
-    def _to_server(self, client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+    def _to_server(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while asked := client.recv(65536):
-                if self.armed and b"COMMIT" in asked:
-                    self.armed, self.cuts = False, self.cuts + 1
-                    cut.set()
                 server.sendall(asked)
         _close(client, server)
 
-    @staticmethod
-    def _to_client(client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
+    def _to_client(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while (said := server.recv(65536)) and not cut.is_set():  # it has come, so the server has done it
+            while said := server.recv(65536):
+                if self.armed and _IDLE in said and any(done in said for done in _DONE):
+                    self.armed, self.cuts = False, self.cuts + 1
+                    break
                 client.sendall(said)
         _close(client, server)
+
+
+_DONE = (b"COMMIT\0", b"INSERT 0 1\0", b"UPDATE 1\0")
+_IDLE = b"Z\0\0\0\x05I"
+"""The server's words for what it has done, and for that no transaction is open: it is committed."""
 
 
 def _close(*sockets: socket.socket) -> None:
