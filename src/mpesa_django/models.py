@@ -18,13 +18,14 @@ fields are documented on :class:`~mpesa_core.payments.records.Transaction`,
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.core import checks
-from django.db import models
+from django.db import models, router
 from django.utils import timezone
 
 from mpesa_core.daraja.callbacks import CallbackType
+from mpesa_core.errors import InvalidField
 from mpesa_core.payments.invoices import InvoiceStatus
 from mpesa_core.payments.records import Disposition, Status, TransactionType
 from mpesa_core.payments.subscriptions import SubscriptionStatus
@@ -53,6 +54,10 @@ else:
     _Identifier = models.UUIDField
 
 
+_SAVE_ARGUMENTS: Final = ("force_insert", "force_update", "using", "update_fields")
+"""In the order in which Django's ``Model.save`` took them by position."""
+
+
 class _Row(models.Model):
     """What the four have in common."""
 
@@ -63,6 +68,51 @@ class _Row(models.Model):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.pk} {self}>"
+
+    def save(self, *arguments: Any, **options: Any) -> None:
+        """Save a new row; of one that there is, the fields of your own.
+
+        The core changes its fields by compare-and-set alone. An instance holds them as they were when it was read, and
+        to write all of them back would undo a settlement that came meanwhile.
+
+        Args:
+            arguments: see Django's ``Model.save``.
+            options: likewise.
+
+        Raises:
+            InvalidField: one of the core's fields was edited, or is to be updated.
+        """
+        given = {**dict(zip(_SAVE_ARGUMENTS, arguments, strict=False)), **options}
+        if not self._state.adding and not given.get("force_insert"):
+            core = self._core_fields()
+            named = given.get("update_fields")
+            edited = core & set(named) if named is not None else self._edited(core, given.get("using"))
+            if edited:
+                raise InvalidField(
+                    "save",
+                    ", ".join(sorted(edited)),
+                    expected="a change of your own fields alone",
+                    remedy="Payments change by what M-PESA says; a test may use QuerySet.update().",
+                )
+            own = [each for each in self._meta.concrete_fields if not (each.primary_key or each.generated)]
+            given["update_fields"] = [each.name for each in own if each.name not in core] if named is None else named
+        super().save(**given)
+
+    @classmethod
+    def _core_fields(cls) -> frozenset[str]:
+        """The names of the fields that the core works with."""
+        ours = [base for base in cls.__mro__ if base.__module__ == __name__ and issubclass(base, _Row)]
+        return frozenset(field.name for base in ours for field in base._meta.local_fields)  # noqa: SLF001 - Django's public interface
+
+    def _edited(self, core: frozenset[str], using: str | None) -> set[str]:
+        """The core's fields that differ from what is kept, where nobody has changed the row since it was read."""
+        if "version" not in core:
+            return set()
+        alias = using or router.db_for_write(type(self), instance=self)
+        rows = type(self)._base_manager.using(alias)  # noqa: SLF001 - the manager that hides no row
+        kept = rows.filter(pk=self.pk, version=vars(self).get("version")).first()
+        loaded = core - self.get_deferred_fields()
+        return {name for name in loaded if getattr(kept, name) != getattr(self, name)} if kept is not None else set()
 
     @classmethod
     def check(cls, **options: Any) -> list[checks.CheckMessage]:

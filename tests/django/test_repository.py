@@ -160,6 +160,46 @@ def test_a_host_hears_of_each_callback_that_is_recorded(on_postgres, signal):
     assert (None, second.id) == (on_postgres.get_callback(first.id), on_postgres.get_callback(second.id).id)
 
 
+def test_saving_an_instance_undoes_no_settlement(store):
+    """A host that saves a payment which was settled meanwhile saves its own fields, and nothing that it has not seen."""
+    stale = store.get(store.add(transaction_draft(host={"note": "old"})).id)
+    settled = store.change(stale.id, 1, {"status": "SUCCESS", "mpesa_receipt_number": "R1", "generation": 1})
+    stale.note = "new"
+    stale.save()
+    kept = store.get(stale.id)
+    assert ("SUCCESS", "R1", settled.version, "new") == (
+        kept.status,
+        kept.mpesa_receipt_number,
+        kept.version,
+        kept.note,
+    )
+    kept.note = "newer"
+    kept.save(update_fields=["note"])
+    assert "newer" == store.get(stale.id).note
+
+
+@pytest.mark.parametrize("how", ["save", "update_fields", "positional"])
+def test_a_field_of_the_cores_is_not_saved(store, how):
+    """Whoever edits one is told its name and what to do instead, and nothing is written."""
+    row = store.add(transaction_draft(host={"note": "old"}))
+    row.status, row.note = "SUCCESS", "new"
+    arguments = {"positional": (False, False, None, ["status"])}.get(how, ())
+    options = {"update_fields": ["status", "note"]} if how == "update_fields" else {}
+    with pytest.raises(InvalidField, match=r"save: got 'status', expected .* QuerySet.update"):
+        row.save(*arguments, **options)
+    kept = store.get(row.id)
+    assert ("PENDING", "old") == (kept.status, kept.note)
+
+
+def test_a_new_row_of_a_hosts_is_saved_whole(store, django_sqlite):
+    """An import makes rows by itself, and their own fields can be saved afterwards."""
+    row = type(store.add(transaction_draft()))(transaction_type="C2B", status="SUCCESS", amount=Decimal(10), note="old")
+    row.save(using=django_sqlite)
+    row.note = "new"
+    row.save()
+    assert ("SUCCESS", "new") == (store.get(row.id).status, store.get(row.id).note)
+
+
 def test_a_row_shows_no_phone_number(store):
     """Neither its text nor its repr has the customer's number or the callback's token."""
     row = store.add(transaction_draft(callback_token="secret-token", mpesa_receipt_number="R1"))
