@@ -9,7 +9,8 @@ commands, and the front door::
 
     mpesa.stk_push(phone_number="0712345678", amount=100, account_reference="INV-1", order=order)
 
-Importing the package needs no settings; the first use of ``mpesa`` does.
+In a coroutine, ``await ampesa.stk_push(...)`` is the same. Importing the package needs no settings; the first use of
+``mpesa`` or ``ampesa`` does.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mpesa_django.front import mpesa
+    from mpesa_django.front import ampesa, mpesa
 
-__all__ = ["mpesa"]
+__all__ = ["ampesa", "mpesa"]
 
 
 def __getattr__(name: str) -> Any:
-    if name != "mpesa":
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from mpesa_django.front import mpesa  # noqa: PLC0415 - the package can be imported where Django is absent
+    from mpesa_django import front  # noqa: PLC0415 - the package can be imported where Django is absent
 
-    return mpesa
+    return getattr(front, name)

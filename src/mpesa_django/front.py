@@ -1,14 +1,14 @@
 """The front door: ``from mpesa_django import mpesa``, the core's gateway made from Django's settings.
 
-Nothing is read or made at the import; the first use does it, once for all threads. A test that overrides ``MPESA`` gets
-a new gateway, and the old one is closed.
+``ampesa`` is the same with coroutines. Nothing is read or made at the import; the first use does it, once for all
+threads. A test that overrides ``MPESA`` gets a new gateway, and the old one is closed.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -17,11 +17,12 @@ from django.apps import apps
 from django.core.exceptions import AppRegistryNotReady
 
 from mpesa_core.errors import ConfigurationError
-from mpesa_core.gateway import Gateway
+from mpesa_core.gateway import AsyncGateway, Gateway
 from mpesa_core.settlement.engine import Verdict
 from mpesa_core.settlement.reconciliation import Reconciled
 from mpesa_core.settlement.recovery import Recovered
 from mpesa_core.webhooks import Webhooks
+from mpesa_django.asynchronous import AsyncRepository, as_coroutine
 from mpesa_django.conf import Configuration, configuration
 from mpesa_django.runners import CORE_RUNNERS, fresh_connections, given_runner
 from mpesa_django.signals import DjangoBus
@@ -29,7 +30,16 @@ from mpesa_django.signals import DjangoBus
 if TYPE_CHECKING:
     from mpesa_core.repository.protocol import Repository
 
-__all__ = ["DjangoGateway", "Front", "command_gateway", "front", "make_gateway", "mpesa"]
+__all__ = [
+    "DjangoGateway",
+    "Front",
+    "ampesa",
+    "command_gateway",
+    "front",
+    "make_async_gateway",
+    "make_gateway",
+    "mpesa",
+]
 
 
 class DjangoGateway(Gateway):
@@ -68,6 +78,21 @@ def make_gateway(found: Configuration) -> Gateway:
     if found.runner not in CORE_RUNNERS:
         gateway.runner = given_runner(found.runner, gateway)
     return gateway
+
+
+def make_async_gateway(found: Configuration) -> AsyncGateway:
+    """A gateway of coroutines of a configuration: it sends, and shares its tables with the one that receives.
+
+    Raises:
+        ConfigurationError: a model is not set or not installed.
+    """
+    models = _models(found)
+    return AsyncGateway(
+        found.core,
+        cast("Any", AsyncRepository(_repository(models))),
+        bus=DjangoBus(**models),
+        resolve_c2b=as_coroutine(found.resolve_c2b) if found.resolve_c2b is not None else None,
+    )
 
 
 def command_gateway() -> Gateway:
@@ -112,11 +137,12 @@ def _repository(models: dict[str, Any]) -> Repository:
 
 
 class Front:
-    """Holds the process's gateway and webhooks, made when they are first needed."""
+    """Holds the process's gateways and webhooks, made when they are first needed."""
 
     def __init__(self) -> None:
         self._renew_lock()
         self._gateway: Gateway | None = None
+        self._async_gateway: AsyncGateway | None = None
         self._webhooks: Webhooks | None = None
         if hasattr(os, "register_at_fork"):  # a lock that another thread held at a fork stays locked in the child
             os.register_at_fork(after_in_child=self._renew_lock)
@@ -138,6 +164,19 @@ class Front:
         return made
 
     @property
+    def async_gateway(self) -> AsyncGateway:
+        """The gateway of coroutines.
+
+        Raises:
+            ConfigurationError: everything that is wrong with the settings, at once.
+        """
+        made = self._async_gateway
+        if made is None:
+            with self._lock:
+                made = self._async_gateway = self._async_gateway or make_async_gateway(configuration())
+        return made
+
+    @property
     def webhooks(self) -> Webhooks:
         """What receives callbacks for it."""
         made = self._webhooks
@@ -147,9 +186,9 @@ class Front:
         return made
 
     def reset(self) -> None:
-        """Forget the gateway, and close it; the next use makes another."""
+        """Forget the gateways, and close the one that can be without awaiting; the next use makes others."""
         with self._lock:
-            old, self._gateway, self._webhooks = self._gateway, None, None
+            old, self._gateway, self._async_gateway, self._webhooks = self._gateway, None, None, None
         if old is not None:
             old.close()
 
@@ -160,22 +199,28 @@ class Front:
 
 
 class _Door:
-    """Stands for the gateway; every attribute is the gateway's."""
+    """Stands for a gateway; every attribute is the gateway's."""
+
+    def __init__(self, name: str, kind: type, find: Callable[[], Any]) -> None:
+        self.__name, self.__kind, self.__find = name, kind, find
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what inspects a module's names makes no gateway
             raise AttributeError(name)
-        return getattr(front.gateway, name)
+        return getattr(self.__find(), name)
 
     def __dir__(self) -> list[str]:
-        return dir(Gateway)
+        return dir(self.__kind)
 
     def __repr__(self) -> str:
-        return "<mpesa_django.mpesa>"
+        return f"<mpesa_django.{self.__name}>"
 
 
 front = Front()
 """The process's gateway and webhooks."""
 
-mpesa = cast("Gateway", _Door())
+mpesa = cast("Gateway", _Door("mpesa", Gateway, lambda: front.gateway))
 """The gateway of this process: ``mpesa.stk_push(phone_number=..., amount=..., account_reference=..., order=order)``."""
+
+ampesa = cast("AsyncGateway", _Door("ampesa", AsyncGateway, lambda: front.async_gateway))
+"""The same with coroutines: ``await ampesa.stk_push(...)``. Callbacks are received by the other one, under ASGI too."""
