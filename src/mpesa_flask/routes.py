@@ -47,7 +47,6 @@ for _route in ROUTES:
             _stem.replace("/", "_"),
             _view,
             methods=_METHODS,
-            provide_automatic_options=False,
             strict_slashes=False,
             merge_slashes=False,
         )

@@ -12,8 +12,9 @@ pytest.importorskip("rich")
 from flask import Flask, current_app
 
 from mpesa_core import SqliteRepository
-from mpesa_core.payments.records import Status
+from mpesa_core.payments.records import Key, Status
 from mpesa_core.sandbox import DarajaServer, LocalDaraja
+from mpesa_core.testing.payloads import c2b_confirmation
 from mpesa_flask.cli import mpesa
 from tests.cli.stored import Stored, ago, paid
 from tests.flask.hosting import hearing, make_app
@@ -80,6 +81,17 @@ def test_recovering_settles_and_announces(app, stored):
     assert (0, True) == (done.exit_code, "1 callbacks processed" in done.output)
     assert Status.SUCCESS == stored.row(row.id).status
     assert [("shop", row.id)] == app.heard
+
+
+def test_a_command_gives_the_hosts_fields(stored):
+    """A payment that nobody asked for gets them from resolve_c2b in a command as in a view."""
+    repository = SqliteRepository(stored.path, synchronous="OFF")
+    app = make_app(repository=repository, resolve_c2b=lambda callback: {"order": callback.account_reference})
+    body = c2b_confirmation(receipt="NLJ7RT61SV", reference="INV-9")
+    stored.callback(callback_type="C2B_CONFIRMATION", body=body, token=None)
+    assert "1 callbacks processed" in flask(app, "recover", "--unheard").output
+    assert {"order": "INV-9"} == repository.find(Key.RECEIPT, ("174379", "NLJ7RT61SV")).host
+    repository.close()
 
 
 def test_one_sweep_of_the_worker(app, stored):

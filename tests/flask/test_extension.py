@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -52,7 +56,7 @@ def test_outside_of_an_app_context_it_says_what_to_do():
     """And it can be inspected all the same."""
     mpesa = Mpesa(repository=MemoryRepository())
     make_app(extension=mpesa)
-    with pytest.raises(RuntimeError, match=r"with app\.app_context"):
+    with pytest.raises(RuntimeError, match="no telling which app's gateway is meant"):
         mpesa.stk_push(phone_number="0712345678", amount=1, account_reference="A")
     assert not hasattr(mpesa, "__wrapped__")
     assert "stk_push" in dir(mpesa)
@@ -93,6 +97,53 @@ def test_a_repository_is_made_of_the_app_once(tmp_path):
     assert [200, 200] == [post(app, "/pay/stk/callback/").status_code for _ in range(2)]
     assert [tmp_path / "payments.sqlite3"] == made
     app.extensions["mpesa"].repository.close()
+
+
+def test_threads_that_come_first_get_one_gateway():
+    """At the same moment, and the repository is made once too."""
+    made, barrier = [], threading.Barrier(8)
+
+    def make(_app):
+        time.sleep(0.05)  # the others come meanwhile
+        made.append(MemoryRepository())
+        return made[-1]
+
+    state = make_app(repository=make).extensions["mpesa"]
+
+    def come(_):
+        barrier.wait()
+        return state.gateway
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(come, range(8)))
+    assert (1, {got[0]}) == (len(made), set(got))
+    assert made[0] is got[0].repository
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 warns of what is tried here
+def test_a_fork_while_a_thread_makes_the_gateway():
+    """The lock that the parent's thread holds is not the child's, which makes a gateway of its own."""
+    making, go_on = threading.Event(), threading.Event()
+
+    def make(_app):
+        if not making.is_set():
+            making.set()
+            go_on.wait(30)
+        return MemoryRepository()
+
+    state = make_app(repository=make).extensions["mpesa"]
+    thread = threading.Thread(target=lambda: state.gateway)
+    thread.start()
+    assert making.wait(10)
+    child = os.fork()
+    if not child:
+        threading.Thread(target=lambda: (time.sleep(10), os._exit(1)), daemon=True).start()
+        os._exit(0 if state.gateway is state.gateway else 1)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    go_on.set()
+    thread.join()
+    assert 0 == ended
 
 
 def test_what_is_no_repository_is_told():
@@ -214,6 +265,14 @@ def test_any_request_starts_the_thread_runner():
     state.gateway.close()
     assert 200 == app.test_client().get("/").status_code
     assert not state.gateway.runner.running
+
+
+def test_another_apps_requests_are_none_of_ours():
+    """An app without the extension serves its pages beside one that has it."""
+    make_app()
+    other = Flask("other")
+    other.add_url_rule("/", view_func=lambda: "hello")
+    assert b"hello" == other.test_client().get("/").data
 
 
 def test_a_page_does_not_go_down_with_the_store(caplog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 
@@ -173,6 +174,13 @@ def test_older_pages():
     assert f"?transactions={drafts[5].id}#transactions" in first
     _, second = read(app, f"/ops/?transactions={drafts[5].id}")
     assert ("N004" in second, "N005" in second, ">Older<" in second) == (True, False, False)
+    for number in range(30):
+        at = start + timedelta(number)
+        repository.add_callback(callback_draft(received_at=at, next_attempt_at=None, source_ip=f"10.0.0.{number}"))
+    _, first = read(app, "/ops/")
+    [place] = re.findall(r"\?callbacks=([0-9a-f-]+)#callbacks", first)
+    _, second = read(app, f"/ops/?callbacks={place}")
+    assert ("10.0.0.4<" in second, "10.0.0.5<" in second, "N029" in second) == (True, False, True)
     _, nonsense = read(app, "/ops/?transactions=nonsense&callbacks=1")
     assert "N029" in nonsense
 

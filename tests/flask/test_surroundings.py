@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ from flask import current_app, g, has_app_context
 
 from mpesa_core import MemoryRepository
 from mpesa_core.testing.payloads import c2b_confirmation, posted
+from mpesa_flask.surroundings import FlaskBus
 from tests.flask.hosting import hearing, make_app, post
 
 PAID = posted(c2b_confirmation())
@@ -97,6 +99,18 @@ def test_receivers_may_be_coroutine_functions():
         post(app, "/pay/c2b/confirm/", PAID)
     assert {("shop", "SUCCESS"), ("shop", "object")} == set(heard)
     assert hear in made
+
+
+def test_a_bus_in_an_event_loop():
+    """Where an AsyncGateway of the host's has the app's bus, receivers have the app in their context too."""
+    app, heard = make_app(), []
+
+    async def hear(sender, transaction, **_):
+        heard.append((current_app.name, transaction))
+
+    with hearing("payment_confirmed", hear, app):
+        asyncio.run(FlaskBus(app).adeliver("payment_confirmed", {"transaction": 1}))
+    assert [("shop", 1)] == heard
 
 
 def test_validations_are_asked_in_an_app_context():
