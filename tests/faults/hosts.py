@@ -21,12 +21,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from mpesa_core.daraja.codec import dumps
 from mpesa_core.errors import InsideTransaction
+from mpesa_core.gateway import Gateway
 from mpesa_core.routes import ROUTES
 from mpesa_core.settings import Settings
 from tests import trials
@@ -45,14 +47,17 @@ class Host:
     Args:
         place: where it is.
         runner: of its gateway.
+        clock: the time; it stands still by default.
         hear: what its receiver does with a signal's name and arguments.
     """
 
-    def __init__(self, place: Place, *, runner: str = "inline", hear: Any = None, **settings: Any) -> None:
+    def __init__(
+        self, place: Place, *, runner: str = "inline", clock: Any = None, hear: Any = None, **settings: Any
+    ) -> None:
         place.leave()
         place.empty()
         self.place = place
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.signals = collections.Counter[str]()
         self._hear = hear or (lambda _name, _arguments: None)
         self.gateway, self.post = place.serve(
@@ -121,8 +126,23 @@ def broken_sql(place: Place) -> Iterator[str]:
             yield f"{name}: the receivers were called as {others}"
 
 
+_LEASE = 3.0
+"""Seconds; it is renewed at a third."""
+
+
+class Running(Clock):
+    """A clock that runs: leases are renewed by it, as they are in a process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = time.monotonic()
+
+    def __call__(self) -> datetime:
+        return self.now + timedelta(seconds=time.monotonic() - self._begun)
+
+
 def hanging(place: Place) -> Iterator[str]:
-    """A receiver hangs: callbacks are acknowledged meanwhile, and its row can be locked without waiting."""
+    """A receiver hangs for longer than its lease: others are acknowledged, its row is free, and nobody takes over."""
     entered, let_go = threading.Event(), threading.Event()
     told: list[UUID] = []
 
@@ -132,7 +152,7 @@ def hanging(place: Place) -> Iterator[str]:
             entered.set()
             let_go.wait(60)
 
-    host = Host(place, runner="thread", hear=hear)
+    host = Host(place, runner="thread", clock=Running(), hear=hear, announce_lease=_LEASE, callback_lease=_LEASE)
     made = [host.payment() for _ in range(6)]
     try:
         host.report(*made[0][1:])
@@ -153,6 +173,18 @@ def hanging(place: Place) -> Iterator[str]:
             time.sleep(0.02)
         else:
             yield f"a second connection saw {seen}"
+        rival = Gateway(
+            host.gateway.settings,
+            place.repository(),
+            client=ScriptedDaraja(),
+            bus=host.gateway.bus,
+            clock=host.clock,
+            runner="inline",
+        )
+        until = time.monotonic() + 1.2 * _LEASE
+        while time.monotonic() < until:
+            rival.recover()
+            time.sleep(0.1)
     finally:
         let_go.set()
         latest = time.monotonic() + 30
