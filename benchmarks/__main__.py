@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--json FILE] [NAME ...]``: the benchmarks of those names, or all."""
+"""``python -m benchmarks [--quick] [--json FILE] [--page FILE] [NAME ...]``: the benchmarks of those names, or all."""
 
 from __future__ import annotations
 

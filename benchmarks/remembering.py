@@ -18,6 +18,8 @@ from benchmarks.settling import Settle, body_of, checkout_of, settler, waiting
 from mpesa_core import SqliteRepository
 
 _MIB = 1024 * 1024
+_MANY = 10_000
+"""Callbacks of a turn; with ``--share 100`` it is a million."""
 _DIFFERENT = 200
 """Payments; each has its callback once, and then again and again, as M-PESA repeats what it takes for lost."""
 
@@ -68,8 +70,7 @@ def _sides(scale: Scale) -> Iterator[tuple[None, _Through]]:
             for number in range(_DIFFERENT):
                 repository.add(waiting(number))
             with settler(repository) as (settle, told):
-                count = int(os.environ.get("MPESA_BENCH_CALLBACKS", "10000"))
-                yield None, _Through(path, settle, told, scale.many(count, 500))
+                yield None, _Through(path, settle, told, scale.many(_MANY, 500))
     finally:
         shutil.rmtree(folder)
 

@@ -101,6 +101,21 @@ DEFECTS = {
         """,
         "test_a_receipt_belongs_to_one_row_of_a_short_code",
     ),
+    "BatchEndsWithTheFirstError": (
+        """
+        def batch(self, calls):
+            return [getattr(self, name)(*arguments) for name, arguments in calls]
+        """,
+        "test_what_is_wrong_in_a_batch_undoes_no_other",
+    ),
+    "BatchSortsItsAnswers": (
+        """
+        def batch(self, calls):
+            results = super().batch(sorted(calls, key=lambda call: call[0]))
+            return results
+        """,
+        "test_each_of_a_batch_does_what_it_does_by_itself",
+    ),
     "LastWriterWins": (
         """
         def change(self, transaction_id, version, changes):

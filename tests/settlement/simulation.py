@@ -20,13 +20,13 @@ from mpesa_core.payments.records import CallbackDraft
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.settings import Settings
 from mpesa_core.settlement import engine as engine_module
-from mpesa_core.settlement.effects import Deliver, Recorded, ResolveC2B, Send, StoreCall
+from mpesa_core.settlement.effects import Deliver, Recorded, ResolveC2B, Send, StoreBatch, StoreCall
 from mpesa_core.settlement.engine import Engine
 from mpesa_core.settlement.initiation import Initiation
 from tests.settlement.invariants import Books
 from tests.settlement.script import Daraja
 
-__all__ = ["SETTINGS", "START", "Actor", "Variant", "World", "quiet_engine"]
+__all__ = ["SETTINGS", "START", "Actor", "Batched", "Variant", "World", "quiet_engine"]
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
@@ -65,6 +65,15 @@ class Variant:
 
     def repository(self) -> MemoryRepository:
         return MemoryRepository()
+
+
+class Batched(Variant):
+    """A repository that does several operations at once: recovery takes callbacks side by side."""
+
+    name = "batched"
+
+    def engine(self, world: World) -> Engine:
+        return Engine(world.settings, world.clock, world.new_id, batches=True)
 
 
 class Actor:
@@ -212,6 +221,8 @@ class World:
             if name == "add":
                 self.books.added(actor, result)
             return result
+        if kind is StoreBatch:
+            return [self._attempt(actor, call) for call in effect.calls]
         if kind is Deliver:
             return self.books.delivered(actor, effect)
         if kind is Send:
@@ -220,6 +231,13 @@ class World:
             return None
         assert kind is ResolveC2B
         return {"order": 7}
+
+    def _attempt(self, actor, call):
+        """One of a batch: what it brings, or what it raises."""
+        try:
+            return self._perform(actor, call)
+        except MpesaError as error:
+            return error
 
     def _change(self, actor, transaction_id, version, changes):
         before = self.repository.get(transaction_id)
@@ -287,6 +305,8 @@ def show(value):
     kind = type(value)
     if kind is StoreCall:
         return f"{value.operation}({', '.join(map(show, (*value.arguments, *value.keywords.values())))})"
+    if kind is StoreBatch:
+        return f"BATCH {', '.join(map(show, value.calls))}"
     if kind is Deliver:
         return f"DELIVER {value.signal}({show(value.transaction or value.arguments.get('transaction'))})"
     if kind is Send:

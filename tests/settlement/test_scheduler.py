@@ -10,16 +10,16 @@ from tests.settlement.invariants import RULES
 from tests.settlement.mutants import MUTANTS
 from tests.settlement.scenarios import SCENARIOS
 from tests.settlement.scheduler import main, run, search
-from tests.settlement.simulation import quiet_engine
+from tests.settlement.simulation import Batched, quiet_engine
 from tests.trials import SEED, fresh_seed, scaled
 
 FIXED = 20_261_121
 """The first seed of the schedules that find the mutants."""
 
 
-def hold(count, seed):
+def hold(count, seed, variant=None):
     tally = Counter()
-    found = search(scaled(count), seed, tally=tally)
+    found = search(scaled(count), seed, tally=tally, variant=variant)
     print(f"{tally['schedules']} schedules from seed {seed}: {tally['steps']} steps, {tally['crashes']} crashes")
     assert not found, f"\n{found[0]}"
     return tally
@@ -38,6 +38,13 @@ def test_every_invariant_holds_in_fixed_schedules(part):
 def test_every_invariant_holds_in_fresh_schedules(part):
     """The same, 10,000 times, from a seed that is new in each run and printed where it fails."""
     hold(2500, fresh_seed() + part)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("part", range(2))
+def test_every_invariant_holds_for_callbacks_side_by_side(part):
+    """The same, where recovery takes up all that is due together, and dies before or after a whole batch."""
+    hold(2000, fresh_seed() + part, Batched())
 
 
 # What is found here is what the rule is there for: not that it is broken, but what comes of it. Beside each bound stands

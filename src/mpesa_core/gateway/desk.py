@@ -52,11 +52,13 @@ class Desk:
         clock: Callable[[], datetime],
         new_id: Callable[[], UUID],
         account: str = "default",
+        *,
+        batches: bool = False,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.new_id = new_id
-        self.engine = Engine(settings, clock, new_id, **keeps(repository))
+        self.engine = Engine(settings, clock, new_id, **keeps(repository), batches=batches)
         self._store = repository
         self._initiation = Initiation(self.engine, new_id)
         self._account_name = account

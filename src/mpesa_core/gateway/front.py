@@ -17,7 +17,7 @@ from mpesa_core.errors import ConfigurationError, TransactionNotFound
 from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, utc_now
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
-from mpesa_core.repository.protocol import CallerTransactions, Repository, missing_operations
+from mpesa_core.repository.protocol import Batches, CallerTransactions, Repository, missing_operations
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.conflicts import accept_conflict, dismiss_conflict
 from mpesa_core.settlement.drivers import ResolveHook, Sender, SyncDriver
@@ -77,7 +77,7 @@ class Gateway(Desk, DuesGateway):
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], UUID] = uuid4,
     ) -> None:
-        super().__init__(settings, repository, clock, new_id)
+        super().__init__(settings, repository, clock, new_id, batches=not missing_operations(repository, Batches))
         self.repository = repository
         self.client: Sender = client if client is not None else _LazyClient(settings)
         self.bus: Bus = bus if bus is not None else BlinkerBus(sender)
@@ -506,7 +506,7 @@ class Gateway(Desk, DuesGateway):
         for _ in range(100):
             done = self._run(recover(self.engine, limit))
             total += done
-            if not done:
+            if not done and not done.lost:
                 break
         return total
 

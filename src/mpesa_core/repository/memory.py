@@ -13,7 +13,7 @@ from uuid import UUID
 
 import attrs
 
-from mpesa_core.errors import DuplicateKey
+from mpesa_core.errors import DuplicateKey, MpesaError
 from mpesa_core.payments.records import (
     UNIQUE_KEYS,
     CallbackDraft,
@@ -202,6 +202,17 @@ class MemoryRepository(MemoryDues):
                 and (since is None or row.initiated_at >= since)
             ]
             return self._first(rows, None, lambda row: row.initiated_at)
+
+    def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        """Several of ``find``, ``change`` and ``change_callback``; what each returned or raised."""
+
+        def attempt(name: str, arguments: tuple[Any, ...]) -> Any:
+            try:
+                return getattr(self, name)(*arguments)
+            except MpesaError as error:
+                return error
+
+        return [attempt(*call) for call in calls]
 
     def settled_between(
         self, short_code: str, start: datetime, end: datetime, limit: int, after: UUID | None = None

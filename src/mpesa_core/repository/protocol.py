@@ -34,6 +34,7 @@ __all__ = [
     "AsyncRepository",
     "AsyncSettledScan",
     "AsyncSubscriptionRepository",
+    "Batches",
     "CallerTransactions",
     "InvoiceRepository",
     "LatestScan",
@@ -240,6 +241,30 @@ class CallerTransactions(Protocol):
 
     def after_commit(self, work: Callable[[], object]) -> None:
         """Have something done by this thread once that transaction is committed; never, where it is rolled back."""
+        ...
+
+
+class Batches(Protocol):
+    """What a store may offer besides, and may leave out: several operations at once, as after an outage.
+
+    It pays where a store does a hundred operations in little more time than one: with one commit for all of them.
+    """
+
+    def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> Sequence[Any]:
+        """Do several operations, in any order: each does what it does by itself, and all is durable when it returns.
+
+        What is wrong with one of them must not undo the others.
+
+        Args:
+            calls: the name of each, ``find``, ``change`` or ``change_callback``, and its arguments.
+
+        Returns:
+            What each returned, in the order of the calls; in place of it the error, where it raised one.
+
+        Raises:
+            StorageBusy: nothing at all was changed.
+            StorageUnavailable: any of it may have happened.
+        """
         ...
 
 

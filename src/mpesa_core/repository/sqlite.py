@@ -33,7 +33,7 @@ try:
 except ImportError:  # a Python built without it; see _Handle.__del__
     ctypes = None  # type: ignore[assignment]
 
-from mpesa_core.errors import ConfigurationError, DuplicateKey, StorageBusy, StorageUnavailable
+from mpesa_core.errors import ConfigurationError, DuplicateKey, MpesaError, StorageBusy, StorageUnavailable
 from mpesa_core.payments.records import (
     UNIQUE_KEYS,
     CallbackDraft,
@@ -169,6 +169,7 @@ _CANDIDATES: Final = (
     " AND initiated_at >= ?"
     " AND (? IS NULL OR account_reference = ?) ORDER BY initiated_at, seq"
 )
+_OLDEST: Final = "ORDER BY initiated_at, seq LIMIT 1"
 _PROVED: Final = "mpesa_receipt_number IS NOT NULL AND short_code = ? AND confirmed_at BETWEEN ? AND ?"
 
 _LATEST: Final = "seq < ifnull((SELECT seq FROM {table} WHERE id = ?), 9223372036854775807) ORDER BY seq DESC LIMIT ?"
@@ -265,12 +266,18 @@ class SqliteRepository(SqliteDues):
         self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
+        return self._in_transaction(self._changing_callback(callback_id, expected_next_attempt, changes))
+
+    def _changing_callback(
+        self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
+    ) -> Callable[[sqlite3.Connection], bool]:
         check_names(changes, CALLBACK_CHANGES)
         values = stored(changes, CALLBACK)
         expected = None if expected_next_attempt is None else time_text("expected_next_attempt", expected_next_attempt)
         assignments = ", ".join(f"{name} = ?" for name in values) or "id = id"
         sql = f"UPDATE mpesa_callbacks SET {assignments} WHERE id = ? AND next_attempt_at IS ? RETURNING seq"  # noqa: S608 - names were checked
-        return bool(self._write(sql, [*values.values(), str(callback_id), expected]))
+        statement = _statement(sql, [*values.values(), str(callback_id), expected])
+        return lambda connection: bool(statement(connection))
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRow]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
@@ -319,7 +326,7 @@ class SqliteRepository(SqliteDues):
     def find(self, key: Key, value: str | tuple[str, str]) -> Transaction | None:
         """The transaction with that key, or None (the oldest, where several have it)."""
         where, parameters = _has_key(Key(key), value)
-        return self._one_transaction(f"{where} ORDER BY initiated_at, seq LIMIT 1", parameters)
+        return self._one_transaction(f"{where} {_OLDEST}", parameters)
 
     def change(self, transaction_id: UUID, version: int, changes: Mapping[str, Any]) -> Transaction | None:
         """Apply the changes and raise the version, if it is still the one given; else None.
@@ -329,6 +336,11 @@ class SqliteRepository(SqliteDues):
         Raises:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
+        return self._in_transaction(self._changing(transaction_id, version, changes))
+
+    def _changing(
+        self, transaction_id: UUID, version: int, changes: Mapping[str, Any]
+    ) -> Callable[[sqlite3.Connection], Transaction | None]:
         check_names(changes, TRANSACTION_CHANGES)
         values = stored(changes, TRANSACTION)
         assignments = "".join(f"{name} = ?, " for name in values)
@@ -336,8 +348,13 @@ class SqliteRepository(SqliteDues):
             f"UPDATE mpesa_transactions SET {assignments}version = version + 1"  # noqa: S608 - names were checked
             f" WHERE id = ? AND version = ? RETURNING {_TRANSACTION_COLUMNS}"
         )
-        changed = self._write(sql, [*values.values(), str(transaction_id), version], transaction_id, changes)
-        return _transaction(changed[0]) if changed else None
+        statement = _statement(sql, [*values.values(), str(transaction_id), version], transaction_id, changes)
+
+        def change(connection: sqlite3.Connection) -> Transaction | None:
+            changed = statement(connection)
+            return _transaction(changed[0]) if changed else None
+
+        return change
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[Transaction]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
@@ -373,6 +390,24 @@ class SqliteRepository(SqliteDues):
         """Callbacks likewise."""
         return self._callbacks(_LATEST.format(table="mpesa_callbacks"), [str(before), max(limit, 0)])
 
+    # Several at once
+
+    def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        """Several of ``find``, ``change`` and ``change_callback`` with one commit; what each returned or raised."""
+        made: Mapping[str, Callable[..., Callable[[sqlite3.Connection], Any]]] = {
+            "find": _finding,
+            "change": self._changing,
+            "change_callback": self._changing_callback,
+        }
+
+        def attempt(connection: sqlite3.Connection, name: str, arguments: tuple[Any, ...]) -> Any:
+            try:
+                return made[name](*arguments)(connection)
+            except MpesaError as error:
+                return error
+
+        return self._in_transaction(lambda connection: [attempt(connection, *call) for call in calls])
+
     # How it is done
 
     def _callbacks(self, where: str, parameters: Iterable[Any]) -> list[CallbackRow]:
@@ -399,18 +434,14 @@ class SqliteRepository(SqliteDues):
         self, sql: str, parameters: Sequence[Any], row_id: UUID | None = None, fields: Mapping[str, Any] | None = None
     ) -> list[tuple[Any, ...]]:
         """One statement in a transaction of its own, that gives those fields to the transaction ``row_id``."""
+        return self._in_transaction(_statement(sql, parameters, row_id, fields))
 
-        def write(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+    def _in_transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        def write(connection: sqlite3.Connection) -> _T:
             connection.execute("BEGIN IMMEDIATE")
-            try:
-                rows = connection.execute(sql, parameters).fetchall()
-            except sqlite3.IntegrityError:
-                # The write lock is still held, so nobody can take the key away before we have seen who has it.
-                if row_id is not None:
-                    _raise_duplicate(connection, row_id, fields or {})
-                raise
+            result = work(connection)
             connection.execute("COMMIT")
-            return rows
+            return result
 
         return self._using(write)
 
@@ -595,6 +626,34 @@ def _schema(connection: sqlite3.Connection, path: Path) -> int:
         )
         raise ConfigurationError([problem])
     return int(version)
+
+
+def _statement(
+    sql: str, parameters: Sequence[Any], row_id: UUID | None = None, fields: Mapping[str, Any] | None = None
+) -> Callable[[sqlite3.Connection], list[tuple[Any, ...]]]:
+    """A statement that gives those fields to the transaction ``row_id``; where it is refused it changes nothing."""
+
+    def execute(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        try:
+            return connection.execute(sql, parameters).fetchall()
+        except sqlite3.IntegrityError:
+            # The write lock is still held, so nobody can take the key away before we have seen who has it.
+            if row_id is not None:
+                _raise_duplicate(connection, row_id, fields or {})
+            raise
+
+    return execute
+
+
+def _finding(key: Key, value: object) -> Callable[[sqlite3.Connection], Transaction | None]:
+    where, parameters = _has_key(Key(key), value)
+    sql = f"SELECT {_TRANSACTION_COLUMNS} FROM mpesa_transactions WHERE {where} {_OLDEST}"  # noqa: S608 - made of constants
+
+    def find(connection: sqlite3.Connection) -> Transaction | None:
+        row = connection.execute(sql, parameters).fetchone()
+        return _transaction(row) if row is not None else None
+
+    return find
 
 
 def _raise_duplicate(connection: sqlite3.Connection, row_id: UUID, fields: Mapping[str, Any]) -> None:

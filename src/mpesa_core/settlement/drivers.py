@@ -7,16 +7,27 @@ import contextlib
 import copy
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from mpesa_core.daraja.callbacks import Callback
 from mpesa_core.daraja.operation import AnyOperation
 from mpesa_core.errors import DuplicateKey, StorageBusy
 from mpesa_core.payments.records import TransactionRecord
 from mpesa_core.repository.protocol import AsyncRepository, Repository
-from mpesa_core.settlement.effects import Deliver, Effect, Lease, Procedure, Recorded, ResolveC2B, Send, StoreCall
+from mpesa_core.settlement.effects import (
+    Deliver,
+    Effect,
+    Lease,
+    Procedure,
+    Recorded,
+    ResolveC2B,
+    Send,
+    StoreBatch,
+    StoreCall,
+)
 from mpesa_core.settlement.lease import LeaseKeeper, lease_of, log_lost_renewal, operations, renewed
 from mpesa_core.signals import Bus
 
@@ -52,11 +63,16 @@ class AsyncSender(Protocol):
 
 
 class _Races:
-    """Counts what a procedure lost in a row: a compare-and-set on one row, or a key that was taken."""
+    """Counts what a run lost in a row: a compare-and-set on one row, or a key that was taken.
+
+    Attributes:
+        held: the keeper's keys of leases, by the ids of rows in a batch that wait to be announced.
+    """
 
     def __init__(self) -> None:
         self._lost = 0
         self._over: object = None
+        self.held: dict[UUID, object] = {}
 
     def see(self, effect: Effect, result: object) -> None:
         """Take note of what an effect brought.
@@ -64,6 +80,9 @@ class _Races:
         Raises:
             StorageBusy: the same race was lost too often.
         """
+        if isinstance(effect, StoreBatch) and isinstance(result, Sequence):
+            for call, each in zip(effect.calls, result, strict=True):
+                self.see(call, each)
         if not isinstance(effect, StoreCall) or not effect.operation.startswith(("add", "change")):
             return
         if result is not None and result is not False and not isinstance(result, DuplicateKey):
@@ -123,6 +142,8 @@ class SyncDriver:
         except StopIteration as end:
             value: T = end.value
             return value
+        finally:
+            self._keeper.let_go(races.held.values())
 
     def record(self, procedure: Procedure[TransactionRecord], repository: Repository) -> tuple[TransactionRecord, bool]:
         """Run a procedure that moves money until its intent is recorded.
@@ -160,13 +181,27 @@ class SyncDriver:
             races.see(effect, error)
             raise
         races.see(effect, result)
+        if isinstance(effect, StoreBatch):
+            self._keep_waiting(effect, result, races)
         return result
+
+    def _keep_waiting(self, batch: StoreBatch, results: Sequence[Any], races: _Races) -> None:
+        """Renew the leases of the settlements in a batch for as long as the others of it are announced before them."""
+        for call, row in zip(batch.calls, results, strict=True):
+            if call.operation == "change" and row is not None and not isinstance(row, Exception):
+                if row.announce_until is not None:
+                    races.held[row.id] = self._keeper.hold(row)
+                elif row.id in races.held:
+                    self._keeper.let_go([races.held.pop(row.id)])
 
     def perform(self, effect: Effect) -> Any:
         """Do what one effect asks."""
         match effect:
             case StoreCall(operation=name, arguments=arguments, keywords=keywords):
                 return self._call(getattr(self._repository, name), arguments, keywords)
+            case StoreBatch(calls=calls):
+                batch: Any = self._repository  # it declares it: see Engine.batches
+                return self._call(batch.batch, ([(each.operation, each.arguments) for each in calls],), {})
             case Send(operation=operation, account=account):
                 return self._client.send(operation, account=account)
             case Deliver(signal=signal, arguments=arguments, transaction=row, lease=lease):

@@ -30,6 +30,7 @@ __all__ = [
     "ResolveC2B",
     "Send",
     "Store",
+    "StoreBatch",
     "StoreCall",
     "deliver",
     "resolve_c2b",
@@ -46,6 +47,13 @@ class StoreCall:
     operation: str
     arguments: tuple[Any, ...] = attrs.field(factory=tuple, repr=False)
     keywords: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen
+class StoreBatch:
+    """Several repository operations at once; the result has what each returned, or the error that it raised."""
+
+    calls: tuple[StoreCall, ...]
 
 
 @attrs.frozen
@@ -97,7 +105,7 @@ class Recorded:
     transaction: TransactionRecord
 
 
-Effect = StoreCall | Send | Deliver | ResolveC2B | Recorded
+Effect = StoreCall | StoreBatch | Send | Deliver | ResolveC2B | Recorded
 Procedure = Generator[Effect, Any, T]
 
 

@@ -132,6 +132,7 @@ class Engine(Announcing):
         new_id: makes the ids of recorded answers.
         invoices: the repository keeps invoices.
         subscriptions: the repository keeps subscriptions.
+        batches: the repository does several operations at once; recovery then takes callbacks side by side.
     """
 
     def __init__(
@@ -142,8 +143,11 @@ class Engine(Announcing):
         *,
         invoices: bool = False,
         subscriptions: bool = False,
+        batches: bool = False,
     ) -> None:
         super().__init__(settings, clock, invoices=invoices, subscriptions=subscriptions)
+        # A callback whose proof is asked for over the network would keep the others waiting, beyond their leases.
+        self.batches = batches and not settings.verify_before_settle
         self.questions = Questions(settings, clock, new_id)
 
     # -- one callback ----------------------------------------------------------------------------------------------
@@ -155,7 +159,11 @@ class Engine(Announcing):
             What became of it; None when it was not ours to take.
         """
         callback = yield from self.store.get_callback(callback_id)
-        if callback is None or callback.next_attempt_at is None or callback.next_attempt_at > self.clock():
+        return (yield from self.take(callback)) if callback is not None else None
+
+    def take(self, callback: CallbackRecord) -> Procedure[Verdict | None]:
+        """Process a callback that was just read; as :meth:`process`."""
+        if callback.next_attempt_at is None or callback.next_attempt_at > self.clock():
             return None
         lease = yield from self._claim(callback)
         if lease is None:

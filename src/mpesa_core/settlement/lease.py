@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -77,21 +77,31 @@ class LeaseKeeper:
     @contextmanager
     def keep(self, row: TransactionRecord | None, lease: Lease | None = None) -> Iterator[None]:
         """Keep the lease of a row that is being announced."""
+        key = self.hold(row, lease)
+        try:
+            yield
+        finally:
+            self.let_go([key])
+
+    def hold(self, row: TransactionRecord | None, lease: Lease | None = None) -> object:
+        """Keep the lease of a row until :meth:`let_go` is called with what this returns; None where it has none."""
         kept = lease_of(row, lease)
         if kept is None:
-            yield
-            return
+            return None
         key = object()
         with self._lock:
             self._kept[key] = kept
             if not self._running:
                 self._running = True
                 threading.Thread(target=self._run, name="mpesa-lease", daemon=True).start()
-        try:
-            yield
-        finally:
+        return key
+
+    def let_go(self, keys: Collection[object]) -> None:
+        """Keep those leases no longer."""
+        if keys:
             with self._lock:
-                self._kept.pop(key, None)
+                for key in keys:
+                    self._kept.pop(key, None)
 
     def _run(self) -> None:
         seen: set[object] = set()

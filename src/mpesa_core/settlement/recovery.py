@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from mpesa_core.payments.records import Status, Sweep
+from mpesa_core.settlement.abreast import abreast
 from mpesa_core.settlement.effects import Procedure
 from mpesa_core.settlement.engine import Engine
 
@@ -20,12 +21,14 @@ class Recovered:
         announced: settlements whose signals were fired late.
         callbacks: open callbacks that were processed.
         dues: signals of invoices and subscriptions that were fired late, and invoices and subscriptions that fell due.
+        lost: callbacks that were due, and that somebody else took up first.
     """
 
     unsent: int = 0
     announced: int = 0
     callbacks: int = 0
     dues: int = 0
+    lost: int = attrs.field(default=0, eq=False)
 
     def __bool__(self) -> bool:
         return bool(self.unsent or self.announced or self.callbacks or self.dues)
@@ -36,6 +39,7 @@ class Recovered:
             self.announced + other.announced,
             self.callbacks + other.callbacks,
             self.dues + other.dues,
+            self.lost + other.lost,
         )
 
 
@@ -53,11 +57,14 @@ def recover(engine: Engine, limit: int = 100) -> Procedure[Recovered]:
         claimed = yield from engine.claim_fence(row)
         if claimed is not None and (yield from engine.announce(claimed)):
             announced += 1
-    for callback in (yield from engine.store.due_callbacks(engine.clock(), limit)):
-        if (yield from engine.process(callback.id)) is not None:
-            callbacks += 1
+    due = yield from engine.store.due_callbacks(engine.clock(), limit)
+    if engine.batches:
+        callbacks += sum(verdict is not None for verdict in (yield from abreast([*map(engine.take, due)])))
+    else:
+        for callback in due:
+            callbacks += (yield from engine.take(callback)) is not None
     for row in (yield from engine.store.due(Sweep.UNSENT, engine.clock(), limit)):
         concluded = yield from engine.unsent(row)
         unsent += concluded is not None and concluded.status != Status.PENDING
     dues = sum((yield from engine.invoices.sweep(limit))) + sum((yield from engine.subscriptions.sweep(limit)))
-    return Recovered(unsent, announced, callbacks, dues)
+    return Recovered(unsent, announced, callbacks, dues, len(due) - callbacks)

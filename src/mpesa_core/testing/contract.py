@@ -27,7 +27,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from mpesa_core.daraja.callbacks import CallbackType
-from mpesa_core.errors import DuplicateKey
+from mpesa_core.errors import DuplicateKey, InvalidField
 from mpesa_core.payments.records import (
     UNIQUE_KEYS,
     CallbackDraft,
@@ -40,7 +40,7 @@ from mpesa_core.payments.records import (
     TransactionRecord,
     TransactionType,
 )
-from mpesa_core.repository.protocol import LatestScan, Repository, missing_operations
+from mpesa_core.repository.protocol import Batches, LatestScan, Repository, missing_operations
 from mpesa_core.testing.base import ContractBase
 from mpesa_core.testing.dues import DuesContract
 
@@ -1177,6 +1177,112 @@ class _LatestScanContract(ContractBase):
         assert (5, expected) == (len(pages), set(pages))
 
 
+class _BatchContract(ContractBase):
+    """Several operations at once; a store without ``batch`` promises nothing here."""
+
+    def test_each_of_a_batch_does_what_it_does_by_itself(self, repository: Repository, other: Repository) -> None:
+        """Whoever wins is changed, whoever is too late or asks for nothing that is there is told so, in their order."""
+        if missing_operations(repository, Batches):
+            return
+        batches: Any = repository
+        rows = [repository.add(transaction_draft(checkout_request_id=f"ws_{index}")) for index in range(4)]
+        calls = [callback_draft() for _ in range(3)]
+        for call in calls:
+            repository.add_callback(call)
+        results = batches.batch(
+            [
+                ("find", (Key.CHECKOUT_REQUEST_ID, "ws_3")),
+                ("change_callback", (calls[0].id, NOON, {"next_attempt_at": _at(60), "attempts": 1})),
+                ("change", (rows[0].id, 1, {"checks": 7, "mpesa_receipt_number": "R000000001"})),
+                ("change", (rows[1].id, 2, {"checks": 7})),
+                ("find", (Key.CHECKOUT_REQUEST_ID, "ws_4")),
+                ("change_callback", (calls[1].id, _at(1), {"attempts": 1})),
+                ("change", (uuid4(), 1, {"checks": 7})),
+                ("change", (rows[2].id, 1, {"checks": 8, "mpesa_receipt_number": "R000000002"})),
+                ("change_callback", (calls[2].id, NOON, {"next_attempt_at": None, "processed": True})),
+                ("find", (Key.RECEIPT, ("600000", "none"))),
+                ("change_callback", (calls[2].id, None, {})),
+            ]
+        )
+        assert rows[3].id == results[0].id
+        assert [True, None, None, False, None] == [results[index] for index in (1, 3, 4, 5, 6)]
+        assert [(2, 7, "R000000001"), (2, 8, "R000000002")] == [
+            (row.version, row.checks, row.mpesa_receipt_number) for row in (results[2], results[7])
+        ]
+        assert (True, None) == tuple(results[8:10])
+        kept = [found(other.get(row.id)).checks for row in rows]
+        assert [7, 0, 8, 0] == kept
+        logs = [logged(other.get_callback(call.id)) for call in calls]
+        assert [(_at(60), 1), (NOON, 0), (None, 0)] == [(log.next_attempt_at, log.attempts) for log in logs]
+
+    def test_what_is_wrong_in_a_batch_undoes_no_other(self, repository: Repository, other: Repository) -> None:
+        """A key that is taken, or a field that is none, is the answer of its own call; the others are done."""
+        if missing_operations(repository, Batches):
+            return
+        batches: Any = repository
+        owner = repository.add(transaction_draft(mpesa_receipt_number="R000000001"))
+        rows = [repository.add(transaction_draft()) for _ in range(3)]
+        results = batches.batch(
+            [
+                ("change", (rows[0].id, 1, {"checks": 1})),
+                ("change", (rows[1].id, 1, {"mpesa_receipt_number": "R000000001"})),
+                ("change", (rows[2].id, 1, {"chekcs": 1})),
+                ("find", (Key.RECEIPT, ("600000", "R000000001"))),
+            ]
+        )
+        taken, wrong = results[1:3]
+        assert isinstance(taken, DuplicateKey)
+        assert (Key.RECEIPT, owner.id) == (taken.key, taken.owner)
+        assert isinstance(wrong, InvalidField)
+        assert (2, owner.id) == (results[0].version, results[3].id)
+        assert [1, 0, 0] == [found(other.get(row.id)).checks for row in rows]
+
+    def test_two_of_a_batch_for_one_row(self, repository: Repository) -> None:
+        """One wins, the other is too late; both find it who ask for it."""
+        if missing_operations(repository, Batches):
+            return
+        batches: Any = repository
+        row = repository.add(transaction_draft(checkout_request_id="ws_1"))
+        results = batches.batch([("change", (row.id, 1, {"checks": number})) for number in (1, 2)])
+        winner = next(result for result in results if result is not None)
+        assert [None, (row.id, 2)] == sorted(
+            ((result.id, result.version) if result is not None else None for result in results), key=bool
+        )
+        assert winner.checks == found(repository.get(row.id)).checks
+        one, two = batches.batch([("find", (Key.CHECKOUT_REQUEST_ID, "ws_1"))] * 2)
+        assert (row.id, row.id) == (one.id, two.id)
+
+    def test_an_empty_batch(self, repository: Repository) -> None:
+        """Nothing is asked for, and nothing is done."""
+        if missing_operations(repository, Batches):
+            return
+        batches: Any = repository
+        assert [] == list(batches.batch([]))
+
+    def test_batches_race(self, repository: Repository) -> None:
+        """Of many who claim and change the same rows, each in another order, one gets each row, and none fails."""
+        if missing_operations(repository, Batches) or not self.threads:
+            return
+        batches: Any = repository
+        for _ in range(self.rounds):
+            rows = [repository.add(transaction_draft()) for _ in range(10)]
+            calls = [callback_draft() for _ in range(10)]
+            for call in calls:
+                repository.add_callback(call)
+
+            def work(index: int, rows: Sequence[TransactionRecord] = rows, calls: Any = calls) -> list[Any]:
+                claims = [("change_callback", (call.id, NOON, {"next_attempt_at": _at(60)})) for call in calls]
+                changes = [("change", (row.id, 1, {"checks": index})) for row in rows]
+                turned = [*claims[index:], *claims[:index]], [*changes[-index:], *changes[:-index]]
+                claimed, changed = (batches.batch(part) for part in turned)
+                return [sum(map(bool, claimed)), [row.id for row in changed if row is not None]]
+
+            results: list[Any] = self.race(*[lambda index=index: work(index) for index in range(self.racers)])
+            assert [] == [result for result in results if isinstance(result, Exception)]
+            assert len(calls) == sum(result[0] for result in results)
+            assert sorted(row.id for row in rows) == sorted(row_id for result in results for row_id in result[1])
+
+
 class RepositoryContract(
     CallbackContract,
     TransactionContract,
@@ -1185,6 +1291,7 @@ class RepositoryContract(
     _InterruptionContract,
     _SettledScanContract,
     _LatestScanContract,
+    _BatchContract,
     DuesContract,
 ):
     """Every promise of the repository protocol; see the module's docstring for how to run it on a store of your own.

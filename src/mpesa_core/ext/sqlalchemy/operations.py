@@ -73,6 +73,10 @@ class Database:
         if isinstance(self._bind, Engine):
             _engines.add(self._bind)
 
+    def is_one_with(self, other: Database) -> bool:
+        """Whether both work on one database, in which one transaction does for both."""
+        return self._bind is other._bind
+
     def _session(self) -> Session:
         session: Session = self._sessions(bind=self._bind, expire_on_commit=False, autoflush=False)
         return session

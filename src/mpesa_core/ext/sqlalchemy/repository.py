@@ -6,18 +6,20 @@ Each operation has a session of its own and is one transaction, committed when i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, and_, or_
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from sqlalchemy.orm import Session, sessionmaker
 
-from mpesa_core.errors import DuplicateKey, InvalidField
+from mpesa_core.errors import DuplicateKey, InvalidField, MpesaError
 from mpesa_core.ext.sqlalchemy.models import CallbackMixin, InvoiceMixin, SubscriptionMixin, TransactionMixin
-from mpesa_core.ext.sqlalchemy.table import Table, equals
+from mpesa_core.ext.sqlalchemy.table import Change, NotTogether, Table, equals
 from mpesa_core.payments.invoices import InvoiceDraft, InvoiceRecord
 from mpesa_core.payments.records import (
     UNIQUE_KEYS,
@@ -39,11 +41,13 @@ from mpesa_core.repository.rows import (
     INVOICE,
     SUBSCRIPTION,
     TRANSACTION,
+    TRANSACTION_CHANGES,
     Kind,
     check_names,
     plain,
     receipt_pair,
 )
+from mpesa_core.repository.texts import key_text
 
 __all__ = ["SqlAlchemyRepository"]
 
@@ -131,10 +135,7 @@ class SqlAlchemyRepository:
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
         check_names(changes, CALLBACK_CHANGES)
-        expected = expected_next_attempt
-        if expected is not None:
-            expected = plain("expected_next_attempt", Kind.TIME, expected)
-        return self._callbacks.change_where(callback_id, "next_attempt_at", expected, changes)
+        return self._callbacks.change_where(callback_id, "next_attempt_at", _moment(expected_next_attempt), changes)
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRecord]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
@@ -242,6 +243,56 @@ class SqlAlchemyRepository:
         """Callbacks likewise."""
         return self._callbacks.latest("received_at", limit, before)
 
+    # Several at once
+
+    def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        """Several of ``find``, ``change`` and ``change_callback``, with few statements and one commit.
+
+        Where one of them cannot be done along with the others, each is done by itself.
+        """
+        together = partial(self._together, calls=calls)
+        try:
+            return self._transactions.database.write(together, _by_themselves)
+        except NotTogether:
+            return [_attempted(getattr(self, name), arguments) for name, arguments in calls]
+
+    def _together(self, session: Session, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        if not self._transactions.database.is_one_with(self._callbacks.database):
+            raise NotTogether
+        kinds: dict[str, dict[int, tuple[Any, ...]]] = {"find": {}, "change": {}, "change_callback": {}}
+        for index, (name, arguments) in enumerate(calls):
+            kinds[name][index] = arguments
+        try:
+            results = self._find_all(session, kinds["find"])
+            claimed = {index: (each[0], _moment(each[1]), each[2]) for index, each in kinds["change_callback"].items()}
+            for each in claimed.values():
+                check_names(each[2], CALLBACK_CHANGES)
+            won = self._callbacks.change_all(session, "next_attempt_at", claimed)
+            results |= {index: index in won for index in claimed}
+            results |= self._change_all(session, kinds["change"])
+        except (InvalidField, StatementError) as error:
+            if isinstance(error, StatementError) and not isinstance(error, (IntegrityError, DataError)):
+                raise
+            raise NotTogether from error  # by itself, the one that is wrong is refused, and no other
+        return [results[index] for index in range(len(calls))]
+
+    def _find_all(self, session: Session, wanted: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        results: dict[int, Any] = {}
+        for key in {Key(each[0]) for each in wanted.values()}:
+            values = {index: each[1] for index, each in wanted.items() if each[0] == key}
+            if key is Key.RECEIPT or len(set(values.values())) < len(values) or not all(map(_is_kept, values.values())):
+                raise NotTogether  # a pair; one row for two, each of which has to have its own; or a shortened key
+            found = self._transactions.read_all(session, key.value, values.values(), _OLDEST)
+            results |= {index: found.get(value) for index, value in values.items()}
+        return results
+
+    def _change_all(self, session: Session, wanted: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
+        for each in wanted.values():
+            check_names(each[2], TRANSACTION_CHANGES)
+        won = self._transactions.change_all(session, "version", cast("Mapping[int, Change]", wanted))
+        now = self._transactions.read_all(session, "id", {wanted[index][0] for index in won})
+        return {index: now[each[0]] if index in won else None for index, each in wanted.items()}
+
     # Invoices
 
     def add_invoice(self, draft: InvoiceDraft) -> InvoiceRecord:
@@ -327,6 +378,26 @@ class SqlAlchemyRepository:
     def due_subscriptions(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[SubscriptionRecord]:
         """The subscriptions of one sweep that are due at ``now``, in the order of the time that makes them due."""
         return self._subscriptions.due(_swept(sweep), now, limit)
+
+
+def _moment(expected: datetime | None) -> datetime | None:
+    return None if expected is None else plain("expected_next_attempt", Kind.TIME, expected)
+
+
+def _is_kept(text: str) -> bool:
+    """Whether a key is stored as it is."""
+    return key_text(text) == text
+
+
+def _by_themselves(_session: Session) -> None:
+    raise NotTogether
+
+
+def _attempted(operation: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return operation(*arguments)
+    except MpesaError as error:
+        return error
 
 
 def _later(column: Any, moment: datetime, ids: Any, last: UUID) -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -26,15 +26,22 @@ from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField
 from mpesa_core.ext.sqlalchemy.operations import Database
 from mpesa_core.repository.rows import Kind, check_names, plain
 
-__all__ = ["Table", "equals"]
+__all__ = ["Change", "NotTogether", "Table", "equals"]
 
 _R = TypeVar("_R")
+
+Change = tuple[UUID, Any, Mapping[str, Any]]
+"""Of one row: its id, what was expected, and the changes."""
 
 
 def equals(column: Any, constant: str) -> ColumnElement[bool]:
     """That a column holds a constant of the core's, written out: with a parameter no partial index would do."""
     compared: ColumnElement[bool] = column == literal_column(f"'{constant}'")
     return compared
+
+
+class NotTogether(Exception):  # noqa: N818 - it is no error: each is done by itself then
+    """Several operations are not to be done by the same statements."""
 
 
 class Table(Generic[_R]):
@@ -46,6 +53,9 @@ class Table(Generic[_R]):
         kinds: of the core's fields.
         unique: what one row alone may have, each as the fields that make it; DuplicateKey names the first one of them.
         bind: where they are.
+
+    Attributes:
+        database: where they are.
 
     Raises:
         ConfigurationError: the class is not mapped, or lacks the mixin.
@@ -65,7 +75,7 @@ class Table(Generic[_R]):
         self.model: Any = model  # its columns are the mixin's, and those of the host's own
         self._kinds = kinds
         self._unique = unique
-        self._database = Database(bind, model)
+        self.database = Database(bind, model)
         self._own = frozenset(mapper.column_attrs.keys()) - frozenset(kinds)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
@@ -83,7 +93,7 @@ class Table(Generic[_R]):
         question = select(self.model).where(*where).order_by(*(getattr(self.model, name) for name in order))
         if limit is not None:
             question = question.limit(max(limit, 0))
-        return self._database.read(lambda session: list(session.scalars(question).unique()))
+        return self.database.read(lambda session: list(session.scalars(question).unique()))
 
     def first(self, order: tuple[str, ...] = ("id",), **values: Any) -> _R | None:
         """The first row, in an order, whose attributes have those values; or None."""
@@ -93,7 +103,7 @@ class Table(Generic[_R]):
             question = select(self.model).where(*same).order_by(*(getattr(self.model, name) for name in order))
             question = self._questions[shape] = question.limit(1)
         wanted = {f"is_{name}": value for name, value in values.items()}
-        return self._database.read(lambda session: next(iter(session.scalars(question, wanted).unique()), None))
+        return self.database.read(lambda session: next(iter(session.scalars(question, wanted).unique()), None))
 
     def due(self, name: str, now: datetime, limit: int, *where: ColumnElement[bool]) -> list[_R]:
         """The rows whose time of that name is not after ``now``, in the order of it."""
@@ -108,7 +118,7 @@ class Table(Generic[_R]):
         if last is not None:
             at = getattr(last, name)
             question = question.where(moment <= at, or_(moment < at, self.model.id < before))
-        return self._database.read(lambda session: list(session.scalars(question).unique()))
+        return self.database.read(lambda session: list(session.scalars(question).unique()))
 
     # What is written
 
@@ -133,7 +143,7 @@ class Table(Generic[_R]):
             session.expunge_all()
             return then(session) if then is not None else None
 
-        return self._database.write(work, self._refusing(draft.id, values), one_statement=then is None)
+        return self.database.write(work, self._refusing(draft.id, values), one_statement=then is None)
 
     def _is_listened_to(self, session: Session) -> bool:
         """Whether the host has something to say about a row that is inserted."""
@@ -156,16 +166,52 @@ class Table(Generic[_R]):
             row: _R | None = _one(session, self.model, row_id)
             return row
 
-        return self._database.write(work, self._refusing(row_id, values), one_statement=self._returned_whole)
+        return self.database.write(work, self._refusing(row_id, values), one_statement=self._returned_whole)
 
     def change_where(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> bool:
         """Change the row, if its attribute of that name is still what was expected; whether it was so."""
         values = self._values(changes, {})
-        return self._database.write(
+        return self.database.write(
             lambda session: self._changed(session, row_id, name, expected, values),
             self._refusing(row_id, values),
             one_statement=True,
         )
+
+    def change_all(self, session: Session, name: str, changes: Mapping[int, Change]) -> set[int]:
+        """Change several rows, each if its attribute of that name is still what was expected; which ones were.
+
+        Raises:
+            NotTogether: they are not to be changed by the same statements.
+        """
+        key, was = self.model.id, getattr(self.model, name)
+        # In one order, so that rivals queue for the rows instead of waiting for each other.
+        locked = select(key, was).where(key.in_({change[0] for change in changes.values()})).order_by(key)
+        now = {row[0]: row[1] for row in session.execute(locked.with_for_update())}
+        shapes: dict[Any, list[dict[str, Any]]] = {}
+        won = set()
+        for index, (row_id, expected, changed) in changes.items():
+            if "host" in changed:
+                raise NotTogether
+            if row_id in now and now.pop(row_id) == expected:  # popped: of two changes of one row, the first
+                won.add(index)
+                statement, written = self._update(row_id, name, expected, self._values(changed, {}), returning=False)
+                shapes.setdefault(statement, []).append(written)
+        for statement, written_rows in shapes.items():
+            if session.connection().execute(statement, written_rows).rowcount != len(written_rows):
+                raise NotTogether
+        return won
+
+    def read_all(
+        self, session: Session, name: str, values: Collection[Any], order: tuple[str, ...] = ("id",)
+    ) -> dict[Any, _R]:
+        """For each of the values, the first row, in an order, whose attribute of that name has it."""
+        attribute = getattr(self.model, name)
+        question = select(self.model).where(attribute.in_(values)).order_by(*(getattr(self.model, by) for by in order))
+        found: dict[Any, _R] = {}
+        for row in session.scalars(question).unique():
+            found.setdefault(getattr(row, name), row)
+        session.expunge_all()  # what is read later is another snapshot
+        return found
 
     def _changed(self, session: Session, row_id: UUID, name: str, expected: object, values: Mapping[str, Any]) -> bool:
         result = session.execute(*self._update(row_id, name, expected, values, returning=False))
