@@ -120,3 +120,8 @@ class Statements:
 
     def _table(self, alias: str) -> str:
         return connections[alias].ops.quote_name(self._meta.db_table)
+
+
+def _is_the_hosts(model: type[models.Model], name: str) -> bool:
+    owner = next(each for each in model.__mro__ if name in vars(each))
+    return not owner.__module__.startswith(("django.", "mpesa_django."))
