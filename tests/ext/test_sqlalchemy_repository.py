@@ -401,6 +401,22 @@ def test_a_file_is_shared(tmp_path):
         assert 2 == repository_on(two).change(row.id, 1, {"checks": 1}).version
 
 
+def test_merging_an_instance_undoes_no_settlement(each_engine):
+    """A session of the host's writes columns of its own, and is told of those of the core's, which it read long ago."""
+    store = empty_repository(each_engine)
+    stale = store.add(transaction_draft())
+    settled = store.change(stale.id, 1, {"status": Status.SUCCESS, "mpesa_receipt_number": "R1"})
+    with Session(each_engine) as session:
+        session.merge(stale)
+        with pytest.raises(InvalidField, match="flush: got 'mpesa_receipt_number, status, version'"):
+            session.commit()
+    with Session(each_engine) as session, session.begin():
+        session.get(Payment, stale.id).order_id = 7
+        session.merge(settled)
+    kept = store.get(stale.id)
+    assert ("SUCCESS", "R1", settled.version) == (kept.status, kept.mpesa_receipt_number, kept.version)
+
+
 @pytest.mark.parametrize("lazy", ["joined", "subquery", "selectin", "immediate"])
 def test_what_is_loaded_with_a_row_is_there_after_each_operation(each_engine, lazy):
     """A receiver has `transaction.order`, where the class loads it with the row: after a change as after a question."""

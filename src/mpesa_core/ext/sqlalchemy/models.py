@@ -16,9 +16,10 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import BigInteger, Boolean, Date, Index, Table, Uuid, event, text
+from sqlalchemy import BigInteger, Boolean, Connection, Date, Index, Table, Uuid, event, inspect, text
 from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
+from mpesa_core.errors import InvalidField
 from mpesa_core.ext.sqlalchemy.columns import Amount, Body, Code, ExactText, Json, KeyText, Moment, Raw
 
 __all__ = ["CallbackMixin", "InvoiceMixin", "SubscriptionMixin", "TransactionMixin"]
@@ -246,6 +247,19 @@ def _listen(mixed_in: type) -> None:
     @event.listens_for(mixed_in, "instrument_class", propagate=True)
     def _add_indexes(mapper: Mapper[Any], _class: type) -> None:
         _index(mapper, mixed_in)
+
+    @event.listens_for(mixed_in, "before_update", propagate=True)
+    def _refuse_edits(_mapper: Mapper[Any], _connection: Connection, row: Any) -> None:
+        # A session of the host's writes what was read some time ago (merge() does), over a settlement that came since.
+        attributes = inspect(row).attrs
+        edited = sorted(name for name in mixed_in.__annotations__ if attributes[name].history.has_changes())
+        if edited:
+            raise InvalidField(
+                "flush",
+                ", ".join(edited),
+                expected="a change of columns of your own alone",
+                remedy="Payments change by what M-PESA says. Read the row in your session instead of merging one.",
+            )
 
 
 for _mixed_in in _OF_MIXINS:
