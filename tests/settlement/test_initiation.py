@@ -34,6 +34,7 @@ from tests.settlement.desk import (
     confirmation,
     payout_success,
     result,
+    stk_query,
     stk_result,
     stk_success,
 )
@@ -461,3 +462,15 @@ def test_a_store_that_fails_after_the_sending_is_no_reason_to_ask_again(desk, mo
     kind, body = ("STK", stk_success()) if call == "push" else ("B2C_RESULT", payout_success(amount="100"))
     desk.post(kind, body, row.callback_token)
     assert Status.SUCCESS == desk.gateway.get(row).status
+
+
+def test_refund_of_a_payment_whose_receipt_came_meanwhile_is_the_same(desk):
+    """The same call again gives the refund that there is, although the payment has its receipt only now."""
+    row = desk.push()
+    desk.daraja.answers["StkQuery"] = stk_query(0)
+    desk.gateway.query(row)
+    first = desk.gateway.refund(row, as_payout=True, idempotency_key="BACK-1")
+    desk.post("C2B_CONFIRMATION", confirmation())
+    assert desk.gateway.get(row).mpesa_receipt_number is not None
+    assert first.id == desk.gateway.refund(row, as_payout=True, idempotency_key="BACK-1").id
+    assert 1 == desk.daraja.count("B2CPayment")

@@ -171,7 +171,12 @@ class Sending:
         else:
             yield Recorded(row)
             return row, True
-        compared = _COMPARED if draft.transaction_type in REFUNDS else _COMPARED[:-1]  # a payment may have an invoice
+        left_out = {"parent_id"}  # a payment may have an invoice
+        if draft.transaction_type in REFUNDS:
+            left_out = (
+                {"account_reference"} if draft.parent_id is not None else set()
+            )  # its payment's receipt may be new
+        compared = [name for name in _COMPARED if name not in left_out]
         differences = [name for name in compared if getattr(owner, name) != getattr(draft, name)]
         if differences:
             raise IdempotencyMismatch(draft.idempotency_key, differences=differences, owner=owner.id)
