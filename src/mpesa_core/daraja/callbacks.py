@@ -286,12 +286,18 @@ class _Facts:
         self.problems: list[str] = []
         self._values: dict[str, list[Any]] = {}
         for name, value in pairs:
-            if not _blank(value):
-                self._values.setdefault(name, []).append(value)
+            if not (value is None or (isinstance(value, str) and (not value or value.isspace()))):  # as _blank, inline
+                if name in self._values:
+                    self._values[name].append(value)
+                else:
+                    self._values[name] = [value]
 
     def first(self, *names: str) -> Any:
         """The first value under the first of the names that has one, or None."""
-        return next((self._values[name][0] for name in names if name in self._values), None)
+        for name in names:
+            if name in self._values:
+                return self._values[name][0]
+        return None
 
     def has(self, *names: str) -> bool:
         """Whether one of the names has a value."""
@@ -302,10 +308,10 @@ class _Facts:
         found = [read(value) for name in names for value in self._values.get(name, ())]
         if not found:
             return None
-        if any(each is None for each in found):
+        if None in found:
             self.problems.append(f"{names[0]} cannot be read")
             return None
-        if any(each != found[0] for each in found):
+        if len(found) > 1 and any(each != found[0] for each in found):
             self.problems.append(f"{names[0]} is told in different ways")
             return None
         return found[0]

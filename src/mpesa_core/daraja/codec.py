@@ -65,7 +65,8 @@ def loads(body: bytes) -> Any:
         raise ValueError("the body is not UTF-8") from None
     if not text.strip():
         raise ValueError("the body is empty")
-    if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS:
+    containers = body.count(b"{") + body.count(b"[")
+    if containers > _MOST_CONTAINERS:
         raise ValueError(f"the JSON has more than {_MOST_CONTAINERS} objects and lists")
     mend = _MAY_HOLD_UNSTORABLE.search(body) is not None
     try:
@@ -74,6 +75,8 @@ def loads(body: bytes) -> Any:
         raise ValueError(f"the JSON is nested deeper than {_DEEPEST} levels") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    if containers <= _DEEPEST and not mend:
+        return value  # too few to be too deep
     return _checked_depth(value, mend=mend)
 
 
@@ -167,6 +170,7 @@ def _encoded(value: Any) -> str:
 
 
 _DECIMAL = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
+_PLAIN_WHOLE = 10**18
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 
 
@@ -187,6 +191,8 @@ def to_decimal(value: object) -> Decimal | None:
     """
     if isinstance(value, bool):
         return None
+    if isinstance(value, int) and -_PLAIN_WHOLE < value < _PLAIN_WHOLE:
+        return Decimal(value)
     if isinstance(value, (int, Decimal)):
         return _decimal(str(value)) if isinstance(value, Decimal) or abs(value) < 10**_LONGEST_NUMBER else None
     if isinstance(value, str):
