@@ -219,9 +219,9 @@ def rolled_back(place: Place) -> Iterator[str]:
 
 
 def no_room(place: Place) -> Iterator[str]:
-    """The disk is full, or the database may only be read: spooled or refused, and settled afterwards."""
+    """The disk is full, the database may only be read, or commits nothing: spooled or refused, and settled later."""
     count = 2 + max(6, trials.scaled(6))  # SQLite has room for a few
-    for trouble, spool in [(trouble, spool) for trouble in ("full", "read-only") for spool in (True, False)]:
+    for trouble, spool in [(trouble, spool) for trouble in place.refusals for spool in (True, False)]:
         directory = Path(tempfile.mkdtemp(dir=place.directory)) if spool else None
         host = Host(place, spool_dir=directory)
         made = [host.payment() for _ in range(count)]

@@ -224,6 +224,8 @@ class Place:
 
     tables = ("mpesa_transactions", "mpesa_callbacks")
     key = staticmethod(str)
+    refusals = ("full", "read-only")
+    """What keeps everything from being written; see :meth:`spoiled`."""
 
     def __init__(self, directory: Path, where: str = "") -> None:
         self.directory = directory
@@ -406,6 +408,7 @@ class DjangoPlace(_Hosted):
     """Django's."""
 
     framework = "django"
+    refusals = (*Place.refusals, "autocommit off")
     tables = ("store_transaction", "store_callback")
 
     def __init__(self, directory: Path, where: str = "") -> None:
@@ -484,6 +487,21 @@ class DjangoPlace(_Hosted):
     def _execute(self, sql: str) -> None:
         with self._connections["default"].cursor() as cursor:
             cursor.execute(sql)
+
+    @contextmanager
+    def spoiled(self, trouble: str) -> Iterator[None]:
+        if trouble != "autocommit off":
+            with super().spoiled(trouble):
+                yield
+            return
+        settings = self._connections["default"].settings_dict  # as the project's would have it
+        settings["AUTOCOMMIT"] = False
+        self.leave()
+        try:
+            yield
+        finally:
+            settings["AUTOCOMMIT"] = True
+            self.leave()
 
     def harms(self) -> dict[str, Callable[[], object]]:
         from django.db import transaction
