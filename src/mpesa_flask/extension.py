@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from mpesa_core.settlement.drivers import ResolveHook
     from mpesa_core.tasks import TaskRunner
 
+    _Attributes = Gateway  # for type checkers: what the extension has not itself is the gateway's
+else:
+    _Attributes = object
+
 __all__ = ["Mpesa"]
 
 _PREFIX = "/pay"
 
 
-class Mpesa:
+class Mpesa(_Attributes):
     """Hands out the gateway of the current app: ``mpesa.stk_push(...)`` is its gateway's.
 
     One object serves any number of apps; what belongs to an app is in ``app.extensions["mpesa"]``.
@@ -54,7 +58,7 @@ class Mpesa:
         blueprint: bool = True,
     ) -> None:
         self._repository = repository
-        self._runner = runner
+        self._works = runner
         self._resolve_c2b = resolve_c2b
         self._url_prefix = url_prefix
         self._blueprint = blueprint
@@ -81,12 +85,12 @@ class Mpesa:
             raise ConfigurationError(
                 ["repository: not given; expected a Repository such as SqliteRepository, or a function that makes one"]
             )
-        if isinstance(self._runner, str) and self._runner not in {"thread", "inline", *QUEUES}:
+        if isinstance(self._works, str) and self._works not in {"thread", "inline", *QUEUES}:
             known = "'thread', 'inline', 'celery', 'rq', a TaskRunner or what makes one"
-            raise ConfigurationError([f"runner: got {self._runner!r}, expected {known}"])
-        check_queue(self._runner)
+            raise ConfigurationError([f"runner: got {self._works!r}, expected {known}"])
+        check_queue(self._works)
         settings = Settings.from_config(app.config)
-        app.extensions["mpesa"] = MpesaState(app, settings, kept_in, self._runner, self._resolve_c2b)
+        app.extensions["mpesa"] = MpesaState(app, settings, kept_in, self._works, self._resolve_c2b)
         if self._blueprint:
             prefix = self._url_prefix
             if prefix is None:
@@ -110,10 +114,12 @@ class Mpesa:
             )
         return state_of(current_app).gateway
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # what inspects an object makes no gateway
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(self.gateway, name)
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):  # what inspects an object makes no gateway
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(self.gateway, name)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *dir(Gateway)})
