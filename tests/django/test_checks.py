@@ -1,5 +1,8 @@
 """The system checks: each finds its fault, and a sound project is told nothing."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("django")
@@ -9,6 +12,7 @@ from django.test import RequestFactory, override_settings
 from django.views.debug import ExceptionReporter
 
 from mpesa_core import queues
+from mpesa_django import checks
 from tests.django.hosting import MPESA
 
 SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
@@ -143,3 +147,14 @@ def test_an_error_report_shows_no_secret(database):
         reports = [reporter.get_traceback_html(), reporter.get_traceback_text()]
     assert ["SECURITY_CREDENTIAL" in report for report in reports] == [True, True]
     assert ["CANARY" in report for report in reports] == [False, False]
+
+
+def test_every_number_has_its_line():
+    """The table of the module names each check that the package makes, and no other."""
+    folder = Path(checks.__file__).parent
+    made = {
+        number
+        for file in folder.rglob("*.py")
+        for number in re.findall(r'"(?:mpesa_django\.)?([EW]\d{3})"', file.read_text())
+    }
+    assert made == set(re.findall(r"^([EW]\d{3}) ", checks.__doc__, re.MULTILINE))

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 
+from mpesa_django.models import AbstractMpesaCallbackLog, AbstractMpesaTransaction
 from tests.django.projects import MODELS, make_app, make_project, manage, run
 
 ORDERS = """
@@ -158,6 +159,22 @@ assert 15 == MpesaCallbackLog.objects.count()
 mpesa.close()
 print("told")
 """
+
+FIELDS = {
+    AbstractMpesaTransaction: "id transaction_type status checkout_request_id merchant_request_id conversation_id "
+    "originator_conversation_id mpesa_receipt_number phone_number amount account_reference transaction_desc result_code "
+    "result_desc raw_callback_payload initiated_at settled_at idempotency_locked",
+    AbstractMpesaCallbackLog: "id callback_type source_ip raw_body related_transaction_id processed error received_at",
+}
+
+
+@pytest.mark.parametrize("model", FIELDS)
+def test_a_host_finds_the_fields_that_are_promised(model):
+    """Each by its name; identifiers that are idempotency keys are unique, and what may be unknown is null."""
+    fields = {field.name: field for field in model._meta.get_fields()}
+    assert set() == set(FIELDS[model].split()) - fields.keys()
+    unique = {name for name in ("checkout_request_id", "conversation_id") if name in fields}
+    assert all(fields[name].unique and fields[name].null for name in unique)
 
 
 def test_what_is_told_to_a_host_works_as_written(tmp_path):

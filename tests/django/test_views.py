@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+from functools import wraps
+from types import ModuleType
 from uuid import UUID
 
 import pytest
@@ -12,11 +14,13 @@ from asgiref.testing import ApplicationCommunicator
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
-from django.urls import reverse
+from django.test import override_settings
+from django.urls import include, path, reverse
 
 from mpesa_core.routes import ROUTES
 from mpesa_core.webhooks import Webhooks
 from mpesa_django.front import front
+from mpesa_django.urls import patterns
 from mpesa_django.views import callback
 from tests.django.hosting import SAFARICOM, post
 from tests.test_wsgi import call, environ_of
@@ -41,9 +45,9 @@ def receive(monkeypatch):
 def test_every_path_is_served_and_has_a_name(receive, route):
     """Each route of the core is recorded under its type, with and without a token."""
     host = receive(FakeHost())
-    path = reverse("mpesa_django:" + route.path.rstrip("/").replace("/", "_"))
-    assert f"/pay/{route.path}" == path
-    assert [200, 200] == [post(path).status_code, post(path + "0123456789abcdef/").status_code]
+    address = reverse("mpesa_django:" + route.path.rstrip("/").replace("/", "_"))
+    assert f"/pay/{route.path}" == address
+    assert [200, 200] == [post(address).status_code, post(address + "0123456789abcdef/").status_code]
     rows = host.repository.rows.values()
     assert [(route.callback_type, None), (route.callback_type, "0123456789abcdef")] == [
         (row.callback_type, row.token) for row in rows
@@ -56,6 +60,26 @@ def test_the_view_is_outside_of_every_transaction_and_login():
     assert {"default", "other"} <= set(connections)
     assert callback.csrf_exempt is True
     assert callback.login_required is False
+
+
+def test_a_view_of_the_hosts_own_stands_in_front(receive):
+    """It sees each callback first, with the exemptions of ours, and what it has read is recorded to the byte."""
+    host = receive(FakeHost())
+    seen = []
+
+    @wraps(callback)
+    def watched(request, path, token=""):
+        seen.append((path, token, request.body))
+        return callback(request, path, token)
+
+    module = ModuleType("urls_of_a_host")
+    module.urlpatterns = [path("money/", include((patterns(watched), "mpesa_django")))]
+    with override_settings(ROOT_URLCONF=module):
+        assert "/money/stk/callback/" == reverse("mpesa_django:stk_callback")
+        assert 200 == post("/money/stk/callback/0123456789abcdef/", JSON).status_code
+    assert [("stk/callback/", "0123456789abcdef", JSON)] == seen
+    assert (JSON, "0123456789abcdef") == (host.repository.only.raw_bytes, host.repository.only.token)
+    assert callback._non_atomic_requests == watched._non_atomic_requests
 
 
 def test_inline_work_runs_when_the_response_is_closed(receive):
