@@ -224,6 +224,7 @@ class Place:
 
     tables = ("mpesa_transactions", "mpesa_callbacks")
     key = staticmethod(str)
+    framework = "core"
     refusals = ("full", "read-only")
     """What keeps everything from being written; see :meth:`spoiled`."""
 
@@ -356,7 +357,6 @@ class _Hosted(Place):
 
     key = staticmethod(lambda given: given.hex)
     application: Any
-    framework: str
 
     def transactions(self) -> list[dict[str, Any]]:
         rows = [{name: getattr(row, name) for name in _TRANSACTION} for row in self._all("Transaction")]
