@@ -16,7 +16,20 @@ from typing import Any, Protocol
 
 import attrs
 
-__all__ = ["SUBJECTS", "Outcome", "Reach", "Scale", "Side", "Subject", "Turn", "benchmark", "main", "require"]
+__all__ = [
+    "SUBJECTS",
+    "Outcome",
+    "Reach",
+    "Scale",
+    "Side",
+    "Subject",
+    "Turn",
+    "benchmark",
+    "besides",
+    "cells",
+    "main",
+    "require",
+]
 
 
 class InvariantError(Exception):
@@ -274,13 +287,15 @@ def _seconds(value: float | None) -> str:
     return f"{value * 1e9:.3g} ns"
 
 
-def _cells(outcome: Outcome) -> tuple[str, str, str, str, str]:
+def cells(outcome: Outcome) -> tuple[str, str, str, str, str]:
+    """Name, floor, ours, ratio and spread."""
     spread = "-" if outcome.spread is None else "{:.2f} - {:.2f}".format(*outcome.spread)
     ratio = "-" if outcome.ratio is None else f"{outcome.ratio:.2f}x"
     return outcome.name, _seconds(outcome.floor), _seconds(outcome.ours), ratio, spread
 
 
-def _besides(outcome: Outcome) -> str:
+def besides(outcome: Outcome) -> str:
+    """What else was seen."""
     extras = [f"{name} {value:.4g}" for name, value in outcome.notes.items()]
     if outcome.p99 is not None:
         extras.insert(0, f"p50 {outcome.p50:.3g} ms, p99 {outcome.p99:.3g} ms")
@@ -289,27 +304,9 @@ def _besides(outcome: Outcome) -> str:
 
 def _line(outcome: Outcome, *, judged: bool) -> str:
     verdict = (": yes" if outcome.reached else ": NO") if judged and outcome.reach else ""
-    cells = [*_cells(outcome), outcome.reach + verdict]
-    line = "  ".join(cell.ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)).rstrip()
-    return f"{line}\n    {besides}" if (besides := _besides(outcome)) else line
-
-
-_BEGIN, _END = "<!-- figures -->\n", "<!-- end of figures -->"
-
-
-def _put_on_page(page: Path, outcomes: Sequence[Outcome], rounds: int) -> None:
-    """Replace the figures on a page of the documentation."""
-    rows = ["| benchmark | floor | ours | ratio | spread | besides | asked | reached |", "| --- " * 8 + "|"]
-    for each in outcomes:
-        reached = ("yes" if each.reached else "**no**") if each.reach else "-"
-        rows.append("| " + " | ".join([*_cells(each), _besides(each), each.reach, reached]) + " |")
-    machine = _machine()
-    told = f"Python {machine['python']} on {machine['cpus']} CPUs, {machine['system']}; medians of {rounds} rounds."
-    before, _, rest = page.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not end:
-        raise ValueError(f"{page} has no lines {_BEGIN.strip()} and {_END}")
-    page.write_text(f"{before}{_BEGIN}\n{told}\n\n" + "\n".join(rows) + f"\n\n{_END}{after}")
+    columns = [*cells(outcome), outcome.reach + verdict]
+    line = "  ".join(cell.ljust(width) for cell, (_, width) in zip(columns, _COLUMNS, strict=True)).rstrip()
+    return f"{line}\n    {more}" if (more := besides(outcome)) else line
 
 
 def _machine() -> dict[str, Any]:
@@ -335,6 +332,8 @@ def main(subjects: Sequence[Subject], arguments: Sequence[str] | None = None) ->
     parser.add_argument("--page", type=Path, help="also put the table on this page of the documentation")
     parser.add_argument("--no-skips", action="store_true", help="a row that cannot be measured here is an error")
     given = parser.parse_args(arguments)
+    from benchmarks.page import put_on_page  # noqa: PLC0415 - it needs what is made here
+
     scale = Scale(rounds=1 if given.quick else given.rounds, quick=given.quick, share=given.share)
     wanted = [name.lower() for name in given.names] or [""]
     chosen = [each for each in subjects if any(name in each.name.lower() for name in wanted)]
@@ -355,7 +354,7 @@ def main(subjects: Sequence[Subject], arguments: Sequence[str] | None = None) ->
         rows = [attrs.asdict(outcome) for outcome in outcomes]
         given.json.write_text(json.dumps({"before": before, "after": after, "rows": rows}, indent=1) + "\n")
     if given.page is not None:
-        _put_on_page(given.page, outcomes, scale.rounds)
+        put_on_page(given.page, outcomes, scale.rounds)
     return 1 if failed else 0
 
 
