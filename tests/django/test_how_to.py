@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import re
 import sqlite3
 from contextlib import closing
@@ -11,6 +13,7 @@ import pytest
 
 pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 
+from mpesa_core.testing.payloads import c2b_confirmation, posted
 from tests.servers.program import running, until
 from tests.servers.starting import free_port
 
@@ -43,20 +46,27 @@ def commands(first, last):
     return [line.split() for line in lines[lines.index(first) : lines.index(last) + 1]]
 
 
+def post(port, what, reference):
+    """What the server answers to a customer's payment."""
+    with closing(http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)) as connection:
+        body = posted(c2b_confirmation(reference=reference))
+        connection.request("POST", f"/pay/c2b/{what}/", body, {"Content-Type": "application/json"})
+        return str(json.loads(connection.getresponse().read())["ResultCode"])
+
+
 def test_a_newcomer_takes_a_payment(tmp_path, ports, do):
     """The page's files and commands, in its order, end with a receipt on the order."""
     written = re.sub(
         r"(?<=127\.0\.0\.1:)(8000|8070)", lambda found: ports[found[0]], "\0".join(text for _, text in BLOCKS)
     )
-    files = {}
+    files = []
     for text in written.split("\0"):
         first, _, rest = text.partition("\n")
         if match := re.fullmatch(r"# (\w+/\w+\.py)(, at its end)?", first):
-            files[match[1]] = (bool(match[2]), rest)
+            files.append((tmp_path / match[1], bool(match[2]), rest))
     for words in commands("django-admin startproject duka .", "python manage.py startapp shop"):
         do(*words)
-    for name, (appended, text) in files.items():
-        file = tmp_path / name
+    for file, appended, text in files:
         file.write_text((file.read_text() + "\n" if appended else "") + text)
     for words in commands("python manage.py makemigrations shop", "python manage.py check"):
         told = do(*words)
@@ -82,4 +92,7 @@ def test_a_newcomer_takes_a_payment(tmp_path, ports, do):
         said = do(
             "python", "manage.py", "shell", "-c", f"from shop.models import *; order = Order.objects.get()\n{shown}"
         )
-    assert f"{receipt()} SUCCESS" == said.splitlines()[-1]
+        assert f"{receipt()} SUCCESS" == said.splitlines()[-1]
+        assert ["C2B00012", "0"] == [post(ports["8000"], "validate", typed) for typed in ("nonsense", "A-1")]
+        assert "0" == post(ports["8000"], "confirm", "A-1")
+        until(lambda: receipt() == "NLJ7RT61SV", lambda: shop.told)
