@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 
 from mpesa_core.errors import DuplicateKey, StorageBusy
@@ -38,7 +40,7 @@ def test_what_several_want_of_the_store_is_one_batch():
     def procedure(number):
         first = yield StoreCall("find", (number,))
         yield Deliver("told", {"first": first})
-        second = yield StoreCall("change", (number,))
+        second = yield StoreCall("change_callback", (number,))
         return first, second
 
     asked = []
@@ -55,8 +57,30 @@ def test_what_several_want_of_the_store_is_one_batch():
         effect = running.send(answered(effect))
     with pytest.raises(StopIteration) as ended:
         running.send(answered(effect))
-    assert [["find"] * 3, "told", "told", "told", ["change"] * 3] == asked
-    assert [(f"find {number}", f"change {number}") for number in range(3)] == ended.value.value
+    assert [["find"] * 3, "told", "told", "told", ["change_callback"] * 3] == asked
+    assert [(f"find {number}", f"change_callback {number}") for number in range(3)] == ended.value.value
+
+
+def test_a_signal_that_went_out_is_marked_at_once():
+    """The change that follows a signal waits for no other procedure, also where the store was read between them."""
+
+    def procedure(number):
+        yield Deliver("told", {})
+        yield StoreCall("get", (number,))
+        yield Deliver("told besides", {})
+        yield StoreCall("change", (number,))
+        yield StoreCall("change", (number,))
+
+    def driven(running):
+        effect = next(running)
+        with contextlib.suppress(StopIteration):
+            while True:
+                batch = isinstance(effect, StoreBatch)
+                yield len(effect.calls) if batch else getattr(effect, "signal", None) or effect.operation
+                effect = running.send([None] * len(effect.calls) if batch else None)
+
+    asked = list(driven(abreast([procedure(number) for number in range(2)])))
+    assert ["told", "get", "told besides", "change"] * 2 + [2] == asked
 
 
 def test_one_that_raises_does_not_end_the_others():
@@ -109,9 +133,41 @@ def test_a_backlog_is_settled_with_few_commits(memory, monkeypatch):
     desk.gateway.recover()
     assert [Status.SUCCESS] * 20 == states
     assert 20 == desk.names().count("payment_confirmed")
-    assert {20} == set(batches)
-    assert 5 == len(batches)  # claimed, found, settled, closed, marked
+    assert [20] * 4 == batches  # claimed, found, settled, closed; each is marked when it was told of
     assert [None] * 20 == [memory.get(row.id).announce_until for row in rows]
+
+
+def test_a_process_that_dies_tells_one_of_them_again(memory):
+    """What was told of before it died is marked already: only the payment that it was telling of is told of twice."""
+    desk = Desk(memory)
+    rows = waiting(desk, 10)
+    told = []
+
+    def dying(transaction, **_more):
+        told.append(transaction.id)
+        if len(told) == 7:
+            raise KeyboardInterrupt
+
+    desk.receivers["payment_confirmed"] = [dying]
+    with pytest.raises(KeyboardInterrupt):
+        desk.gateway.recover()
+    assert 7 == len(told)
+    desk.recover(desk.settings.announce_lease)
+    assert [1] * 9 + [2] == sorted(told.count(row.id) for row in rows)
+
+
+def test_a_callback_that_is_not_due_any_more_is_left(memory):
+    """A clock that was set back between the question and the work keeps none of the others waiting."""
+    desk = Desk(memory)
+    rows = waiting(desk, 2)
+    due = memory.due_callbacks(desk.clock(), 10)
+    desk.clock.forward(-60)
+    late = attrs.evolve(due[1], next_attempt_at=desk.clock())
+    memory.change_callback(late.id, due[1].next_attempt_at, {"next_attempt_at": late.next_attempt_at})
+    engine = desk.gateway.engine
+    left, taken = desk.gateway._run(abreast([engine.take(due[0]), engine.take(late)]))
+    assert (None, Status.SUCCESS) == (left, desk.gateway.get(rows[1]).status)
+    assert taken.announce
 
 
 def test_two_callbacks_of_one_payment_side_by_side(memory):

@@ -1,7 +1,8 @@
 """Several procedures side by side, so that a store commits at once what each of them asks of it.
 
 Each procedure sees what it would see by itself: its operations in their order, and each of its signals after the commit
-of what it tells of. Between two commits those that want something else than the store get it, one after the other.
+of what it tells of. Between two commits those that want something else than the store get it, one after the other. That
+a signal went out is marked at once: a process that dies tells the one again that it was telling of, and no other.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from mpesa_core.settlement.effects import Effect, Procedure, StoreBatch, StoreCall
+from mpesa_core.settlement.effects import Deliver, Effect, Procedure, StoreBatch, StoreCall
 
 __all__ = ["abreast"]
 
@@ -43,17 +44,19 @@ def abreast(procedures: Sequence[Procedure[T]]) -> Procedure[list[T]]:
             else:
                 wanted[index] = procedure.send(result)
         except StopIteration as end:
-            del wanted[index]
+            wanted.pop(index, None)
             ended[index] = end.value
         except Exception as error:  # noqa: BLE001 - the others have to go on; it is raised at the end
-            del wanted[index]
+            wanted.pop(index, None)
             raised.append(error)
 
-    for index, procedure in enumerate(procedures):
-        wanted[index] = next(procedure)
+    for index in range(len(procedures)):
+        go_on(index, None)  # begins it
     while wanted:
-        for index, effect in list(wanted.items()):
-            while index in wanted and not _is_batched(effect := wanted[index]):
+        for index in list(wanted):
+            told = False
+            while index in wanted and not _waits(effect := wanted[index], told=told):
+                told = isinstance(effect, Deliver) or (told and not _changes(effect))
                 go_on(index, (yield from _attempted(effect)))
         calls = {index: effect for index, effect in wanted.items() if isinstance(effect, StoreCall)}
         if calls:
@@ -66,8 +69,13 @@ def abreast(procedures: Sequence[Procedure[T]]) -> Procedure[list[T]]:
     return [ended[index] for index in range(len(procedures))]
 
 
-def _is_batched(effect: Effect) -> bool:
-    return isinstance(effect, StoreCall) and effect.operation in _BATCHED
+def _waits(effect: Effect, *, told: bool) -> bool:
+    """Whether an effect is done with the others' of its kind; not the mark of a signal that just went out."""
+    return isinstance(effect, StoreCall) and effect.operation in _BATCHED and not (told and _changes(effect))
+
+
+def _changes(effect: Effect) -> bool:
+    return isinstance(effect, StoreCall) and effect.operation == "change"
 
 
 def _attempted(effect: Effect) -> Procedure[Any]:

@@ -183,6 +183,8 @@ class SyncDriver:
         races.see(effect, result)
         if isinstance(effect, StoreBatch):
             self._keep_waiting(effect, result, races)
+        elif races.held and isinstance(effect, StoreCall) and effect.operation == "change":
+            self._let_go(result, races)
         return result
 
     def _keep_waiting(self, batch: StoreBatch, results: Sequence[Any], races: _Races) -> None:
@@ -191,8 +193,12 @@ class SyncDriver:
             if call.operation == "change" and row is not None and not isinstance(row, Exception):
                 if row.announce_until is not None:
                     races.held[row.id] = self._keeper.hold(row)
-                elif row.id in races.held:
-                    self._keeper.let_go([races.held.pop(row.id)])
+                self._let_go(row, races)
+
+    def _let_go(self, row: TransactionRecord | None, races: _Races) -> None:
+        """Keep the lease of a row that is announced no longer."""
+        if row is not None and row.announce_until is None and row.id in races.held:
+            self._keeper.let_go([races.held.pop(row.id)])
 
     def perform(self, effect: Effect) -> Any:
         """Do what one effect asks."""
