@@ -163,8 +163,8 @@ def _database(found: Configuration) -> Iterator[checks.CheckMessage]:
         yield _warning(
             "W004",
             f"The database {alias!r} is connected to anew for each request, which costs a callback more than its row.",
-            f"Set DATABASES[{alias!r}]['CONN_MAX_AGE'] to 60 or so; or use a pool, as ASGI wants, where no connection "
-            "outlives its request.",
+            f"Set DATABASES[{alias!r}]['CONN_MAX_AGE'] to 60 or so; or use a pool, as ASGI wants, where kept "
+            "connections pile up.",
         )
 
 
