@@ -30,6 +30,7 @@ from mpesa_core.errors import (
     RequestRefused,
     StorageBusy,
     StorageError,
+    StorageRefused,
     StorageUnavailable,
     TokenRefused,
     TransactionNotFound,
@@ -58,6 +59,7 @@ EXAMPLES = [
     StorageError("the store"),
     DuplicateKey("checkout_request_id", OWNER),
     StorageBusy("locked"),
+    StorageRefused("order_id must not be empty"),
     StorageUnavailable("the disk is full"),
 ]
 

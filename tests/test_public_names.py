@@ -53,6 +53,7 @@ PUBLIC = [
     "Status",
     "StorageBusy",
     "StorageError",
+    "StorageRefused",
     "StorageUnavailable",
     "SubscriptionRecord",
     "SubscriptionRepository",

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpesa_core.daraja.callbacks import CallbackType
-from mpesa_core.errors import StorageBusy, StorageUnavailable
+from mpesa_core.errors import StorageBusy, StorageRefused, StorageUnavailable
 from mpesa_core.payments.records import CallbackDraft
 from mpesa_core.spool import Spool
 from tests.webhook_host import START, Store
@@ -207,22 +207,24 @@ def test_a_repository_that_is_still_down_is_not_asked_for_every_file(tmp_path, f
     assert (10, 0) == (spool.take_in(store), spool.waiting())
 
 
-def test_a_body_that_the_repository_cannot_parse_into_a_column_goes_in_bare(tmp_path):
+@pytest.mark.parametrize("failure", [ValueError("no such JSON"), StorageRefused("no such JSON")])
+def test_a_body_that_the_repository_cannot_parse_into_a_column_goes_in_bare(tmp_path, failure):
     """The bytes are taken in without what was read out of them."""
-    spool, store = Spool(tmp_path), Store([ValueError("no such JSON")])
+    spool, store = Spool(tmp_path), Store([failure])
     spool.put(draft())
 
     assert 1 == spool.take_in(store)
     assert (b'{"a": 1.10}', None, {}) == (store.only.raw_bytes, store.only.raw_body, store.only.headers)
 
 
-def test_one_that_never_goes_in_does_not_keep_the_others_out(tmp_path):
+@pytest.mark.parametrize("failure", [ValueError("not this one"), StorageRefused("not this one")])
+def test_one_that_never_goes_in_does_not_keep_the_others_out(tmp_path, failure):
     """A repository that raises an error of its own for some rows still gets the rest."""
 
     class Picky(Store):
         def add_callback(self, each):
             if each.id.int <= 5:
-                raise ValueError("not this one")
+                raise failure
             return super().add_callback(each)
 
     spool, store = Spool(tmp_path), Picky()

@@ -21,6 +21,7 @@
     └── StorageError
         ├── DuplicateKey          a unique key is taken: which one, and by whom
         ├── StorageBusy           the store refused for now and nothing was changed: safe to repeat
+        ├── StorageRefused        the store refuses this row, each time, and nothing was changed
         └── StorageUnavailable    the store failed and may have carried it out all the same: read again
 
 Every error survives pickling and copying with its attributes. No text of an error shows a whole phone number: each
@@ -56,6 +57,7 @@ __all__ = [
     "RequestRefused",
     "StorageBusy",
     "StorageError",
+    "StorageRefused",
     "StorageUnavailable",
     "TokenRefused",
     "TransactionNotFound",
@@ -341,6 +343,13 @@ class DuplicateKey(StorageError):  # noqa: N818 - it names a state
 
 class StorageBusy(StorageError):  # noqa: N818 - it names a state
     """A lock, a deadlock or a serialization failure: nothing was changed and it is safe to repeat."""
+
+
+class StorageRefused(StorageError):  # noqa: N818 - it names a state
+    """The store refuses this row, and will each time: a column of the host's own that must not be empty, say.
+
+    Nothing was changed.
+    """
 
 
 class StorageUnavailable(StorageError):  # noqa: N818 - it names a state

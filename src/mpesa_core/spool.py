@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from mpesa_core.daraja.callbacks import CallbackType
-from mpesa_core.errors import StorageError
+from mpesa_core.errors import StorageError, StorageRefused
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackDraft
 from mpesa_core.reading import with_reading, without_reading
@@ -133,7 +133,7 @@ class Spool:
                 _record(repository, draft)
             except Exception as error:  # noqa: BLE001 - a repository's driver may raise anything; the file stays for later
                 _log.warning("The spooled callback %s could not be recorded yet: %s", draft.id, outline(error))
-                failures += isinstance(error, StorageError)
+                failures += isinstance(error, StorageError) and not isinstance(error, StorageRefused)
                 if failures == _FAILURES_IN_A_ROW:
                     break
                 continue
@@ -154,6 +154,8 @@ class Spool:
 def _record(repository: Repository, draft: CallbackDraft) -> None:
     try:
         repository.add_callback(draft)
+    except StorageRefused:
+        repository.add_callback(without_reading(draft))
     except StorageError:
         raise
     except Exception:  # noqa: BLE001 - the store may not take what was read out of the body; the bytes it has to take

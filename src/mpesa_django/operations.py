@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from django.db import DataError, Error, IntegrityError, ProgrammingError, connections, models, router, transaction
 
-from mpesa_core.errors import InsideTransaction, StorageBusy, StorageUnavailable
+from mpesa_core.errors import InsideTransaction, StorageBusy, StorageRefused, StorageUnavailable
 
 __all__ = ["Database"]
 
@@ -21,6 +21,8 @@ _BUSY_STATES: Final = ("40001", "40P01", "55P03")
 """PostgreSQL: serialization failure, deadlock, lock not available."""
 _BUSY_NUMBERS: Final = (1020, 1205, 1213, 3572)
 """MySQL: changed since it was read, lock wait timeout, deadlock, lock not available."""
+_REFUSED_NUMBERS: Final = (1364, 4025)
+"""MySQL and MariaDB, as operational errors: no value for a column without a default, a check that failed."""
 _BUSY_CODES: Final = (5, 6)
 """SQLite: busy, locked."""
 _IDLE: Final = 10.0
@@ -123,9 +125,10 @@ class Database:
         except Error as error:
             if _is_busy(error):
                 raise StorageBusy(f"The database {alias!r}: {error}. Nothing was changed; repeat it.") from error
-            if isinstance(error, (IntegrityError, DataError)):  # it quotes the row
-                raise StorageUnavailable(
-                    f"The database {alias!r} refused a row: {_kind(error)}. {_remedy(error)}"
+            if _is_refusal(error):  # it quotes the row
+                raise StorageRefused(
+                    f"The database {alias!r} refused a row: {_kind(error)}. Nothing was changed: see to the fields of "
+                    "your own."
                 ) from None
             raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
 
@@ -162,6 +165,10 @@ def _is_busy(error: Error) -> bool:
     )
 
 
+def _is_refusal(error: Error) -> bool:
+    return isinstance(error, (IntegrityError, DataError)) or (error.args[:1] or (None,))[0] in _REFUSED_NUMBERS
+
+
 def _is_deadlock(error: BaseException | None) -> bool:
     """Whether the database chose at once whom to undo; a wait that was in vain is not repeated."""
     cause: Any = error.__cause__ if error is not None else None
@@ -182,6 +189,4 @@ def _kind(error: Error) -> str:
 def _remedy(error: Error) -> str:
     if isinstance(error, ProgrammingError):
         return "Run manage.py migrate."
-    if isinstance(error, (IntegrityError, DataError)):
-        return "Nothing was changed: see to the fields of your own."
     return "It may have happened all the same: read again."

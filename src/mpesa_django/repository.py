@@ -75,7 +75,8 @@ class DjangoRepository:
     Every operation raises:
 
     - StorageBusy: a lock, a deadlock or a serialization failure; nothing was changed.
-    - StorageUnavailable: the connection was lost, a table is missing, or the database refused the row.
+    - StorageRefused: the database refused the row, for a field of your own; nothing was changed.
+    - StorageUnavailable: the connection was lost, or a table is missing.
     - InvalidField: a value of a wrong type, or a name that is no field.
 
     What writes raises InsideTransaction where the caller has a transaction open, but for the one of a ``TestCase``.

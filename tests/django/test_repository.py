@@ -17,7 +17,14 @@ from django.db.models import signals
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext, override_settings
 
-from mpesa_core.errors import DuplicateKey, InsideTransaction, InvalidField, StorageBusy, StorageUnavailable
+from mpesa_core.errors import (
+    DuplicateKey,
+    InsideTransaction,
+    InvalidField,
+    StorageBusy,
+    StorageRefused,
+    StorageUnavailable,
+)
 from mpesa_core.payments.records import Key, Sweep
 from mpesa_core.payments.subscriptions import SubscriptionKey
 from mpesa_core.repository.protocol import InvoiceRepository, SubscriptionRepository, missing_operations
@@ -86,7 +93,7 @@ def test_a_host_field_that_is_none(store, name, words):
 def test_a_host_field_that_the_database_refuses(store):
     """An order that is not there is the host's mistake: it is said so, and nothing is added."""
     draft = transaction_draft(host={"order_id": 999_999})
-    with pytest.raises(StorageUnavailable, match="see to the fields of your own"):
+    with pytest.raises(StorageRefused, match="see to the fields of your own"):
         store.add(draft)
     assert store.get(draft.id) is None
 
@@ -96,7 +103,7 @@ def test_a_refused_row_is_not_quoted(request, alias):
     """A database's error quotes the row; the error that leaves the repository, and its traceback, do not."""
     store = empty_repository(request.getfixturevalue(alias))
     draft = transaction_draft(phone_number="254708374149", idempotency_key="CANARYKEY", host={"note": None})
-    with pytest.raises(StorageUnavailable, match=r"refused a row: .*see to the fields of your own") as raised:
+    with pytest.raises(StorageRefused, match=r"refused a row: .*see to the fields of your own") as raised:
         store.add(draft)
     shown = "".join(traceback.format_exception(raised.value))
     assert "254708374149" not in shown

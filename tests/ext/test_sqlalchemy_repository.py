@@ -24,7 +24,14 @@ from sqlalchemy.orm import (
     sessionmaker,
 )
 
-from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField, StorageBusy, StorageUnavailable
+from mpesa_core.errors import (
+    ConfigurationError,
+    DuplicateKey,
+    InvalidField,
+    StorageBusy,
+    StorageRefused,
+    StorageUnavailable,
+)
 from mpesa_core.ext.sqlalchemy import SqlAlchemyRepository, TransactionMixin, prepare_sqlite
 from mpesa_core.payments.records import Key, Status, Sweep
 from mpesa_core.repository.protocol import (
@@ -236,6 +243,26 @@ def test_no_free_connection_is_busy(engine):
     with small.connect(), pytest.raises(StorageBusy, match="All connections are in use"):
         repository_on(small).get(uuid4())
     small.dispose()
+
+
+def test_a_row_that_the_database_refuses(each_engine):
+    """A column of the host's that must not be empty: it is said so, and nothing is added."""
+    tables = registry()
+
+    @tables.mapped
+    class Paid(TransactionMixin):
+        __tablename__ = "refusing_payments"
+        order_id: Mapped[int]
+
+    tables.metadata.create_all(each_engine)
+    try:
+        store = SqlAlchemyRepository(each_engine, transaction_model=Paid, callback_model=Callback)
+        draft = transaction_draft()
+        with pytest.raises(StorageRefused, match=r"refused a row: .*see to the fields of your own"):
+            store.add(draft)
+        assert store.get(draft.id) is None
+    finally:
+        tables.metadata.drop_all(each_engine)
 
 
 def test_errors_hold_no_phone_number(engine, tmp_path):

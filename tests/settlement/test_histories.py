@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from mpesa_core.errors import DuplicateKey, NotYet, OutcomeUnknown, RefundExceedsPayment
+from mpesa_core.errors import DuplicateKey, NotYet, OutcomeUnknown, RefundExceedsPayment, StorageRefused
 from mpesa_core.payments.machine import Source, is_known
 from mpesa_core.payments.records import Disposition, Key, Status, TransactionDraft, TransactionType
 from tests.settlement.desk import (
@@ -497,6 +497,22 @@ def test_payments_do_not_depend_on_the_hosts_arithmetic(desk):
         with pytest.raises(RefundExceedsPayment):
             desk.gateway.reverse(row, amount=2)
         assert Decimal(1) == desk.gateway.reverse(row).amount
+
+
+def test_a_payment_that_the_store_refuses_comes_before_a_person(desk, monkeypatch):
+    """It keeps no other from being settled, is tried again for days, and is then a conflict that says why."""
+    refused = StorageRefused("order_id must not be empty")
+    row = desk.push()
+    typed = desk.post("C2B_CONFIRMATION", confirmation(reference="X", receipt="NLJ7RT61SX"), process=False)
+    desk.post("STK", stk_success(), row.callback_token, process=False)
+    with monkeypatch.context() as refusing:
+        refusing.setattr(desk.repository, "add", lambda _draft: (_ for _ in ()).throw(refused))
+        desk.recover()
+        assert (Status.SUCCESS, [None]) == (desk.gateway.get(row).status, dispositions(desk, typed))
+        desk.recover(desk.settings.unmatched_after)
+    assert ([Disposition.CONFLICT], 1) == (dispositions(desk, typed), desk.names().count("settlement_conflict"))
+    assert "order_id must not be empty" in desk.repository.get_callback(typed).error
+    assert "NLJ7RT61SX" == desk.gateway.accept(typed).mpesa_receipt_number
 
 
 @pytest.mark.parametrize("wrong", ["STK", "B2C_RESULT", "REVERSAL_RESULT"])

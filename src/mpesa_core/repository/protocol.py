@@ -4,7 +4,8 @@ A dozen operations, each atomic and durable by itself when it returns. A store n
 version, and scans by time. No lock, session or open transaction leaks out. :mod:`mpesa_core.testing` has the contract
 as pytest classes; a repository that passes them will do.
 
-Errors of every operation: :class:`~mpesa_core.errors.StorageBusy` (nothing was changed, safe to repeat) and
+Errors of every operation: :class:`~mpesa_core.errors.StorageBusy` (nothing was changed, safe to repeat),
+:class:`~mpesa_core.errors.StorageRefused` (nothing was changed, and this row is refused each time) and
 :class:`~mpesa_core.errors.StorageUnavailable` (it may have happened; the caller reads again).
 """
 

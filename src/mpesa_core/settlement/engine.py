@@ -34,7 +34,7 @@ from mpesa_core.daraja.callbacks import (
     decode_callback,
 )
 from mpesa_core.daraja.codes import Outcome
-from mpesa_core.errors import DuplicateKey, StorageError
+from mpesa_core.errors import DuplicateKey, StorageError, StorageRefused
 from mpesa_core.outline import outline
 from mpesa_core.payments.adoption import Adopt, Create, Several, Wait, asked_since, believable, match, plausible
 from mpesa_core.payments.decide import (
@@ -171,7 +171,7 @@ class Engine(Announcing):
         try:
             verdict = yield from self._work(callback)
         except Exception as error:
-            if isinstance(error, StorageError) and not isinstance(error, DuplicateKey):
+            if isinstance(error, StorageError) and not isinstance(error, (DuplicateKey, StorageRefused)):
                 raise  # it stays claimed; when the lease lapses it is taken up again
             # A body that nobody thought of must not block the queue.
             _log.error("Callback %s could not be processed: %s", callback.id, outline(error))

@@ -23,7 +23,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session, sessionmaker
 
-from mpesa_core.errors import ConfigurationError, MpesaError, StorageBusy, StorageUnavailable
+from mpesa_core.errors import ConfigurationError, MpesaError, StorageBusy, StorageRefused, StorageUnavailable
 
 __all__ = ["Database", "prepare_sqlite"]
 
@@ -33,6 +33,8 @@ _UNDONE: Final = frozenset({"40001", "40P01", 1020, 1213})
 """The database chose at once whom to undo: serialization failures and deadlocks of PostgreSQL and MySQL."""
 _BUSY: Final = _UNDONE | {"55P03", 1205, 3572, "sqlite 5", "sqlite 6"}
 """Those, and waits for a lock that were in vain, which are not repeated here."""
+_REFUSED: Final = frozenset({1364, 4025})
+"""MySQL and MariaDB, as operational errors: no value for a column without a default, a check that failed."""
 _ATTEMPTS: Final = 5
 
 _engines: WeakSet[Engine] = WeakSet()
@@ -152,6 +154,9 @@ def _translated() -> Iterator[None]:
         said = str(error.orig).partition("\n")[0]  # PostgreSQL shows the row below
         if _reasons(error) & _BUSY:
             raise StorageBusy(f"The database: {said}. Nothing was changed; repeat it.") from error
+        if _is_refusal(error):
+            problem = f"The database refused a row: {said}. Nothing was changed: see to the fields of your own."
+            raise StorageRefused(problem) from error
         raise StorageUnavailable(f"The database: {said}. {_remedy(error)}") from error
     except SQLAlchemyError as error:
         raise StorageUnavailable(f"The database: {error}. It may have happened all the same: read again.") from error
@@ -164,11 +169,14 @@ def _reasons(error: BaseException | None) -> set[object]:
     return states | set(getattr(cause, "args", ())[:1]) | {f"sqlite {getattr(cause, 'sqlite_errorcode', 0) & 0xFF}"}
 
 
+def _is_refusal(error: StatementError) -> bool:
+    refused = isinstance(error, (IntegrityError, DataError)) or not isinstance(error, DBAPIError)
+    return refused or bool(_reasons(error) & _REFUSED)
+
+
 def _remedy(error: StatementError) -> str:
     if isinstance(error, ProgrammingError):
         return "Create the tables, or run your migrations."
-    if isinstance(error, (IntegrityError, DataError)) or not isinstance(error, DBAPIError):
-        return "Nothing was changed: see to the fields of your own."
     return "It may have happened all the same: read again."
 
 

@@ -68,7 +68,8 @@ class SqlAlchemyRepository:
     Every operation raises:
 
     - StorageBusy: a lock, a deadlock, a serialization failure, or no free connection; nothing was changed.
-    - StorageUnavailable: the connection was lost, a table is missing, or the database refused the row.
+    - StorageRefused: the database refused the row, for a column of your own; nothing was changed.
+    - StorageUnavailable: the connection was lost, or a table is missing.
     - InvalidField: a value of a wrong type, or a name that is no field.
 
     Args:
