@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import logging
 
@@ -108,6 +109,28 @@ def test_coroutine_receivers(bus):
     bus.signal.connect(receiver)
     assert [7] == [reply.value for reply in bus.deliver("payment_confirmed", {"transaction": 7})]
     assert [8] == [reply.value for reply in asyncio.run(bus.adeliver("payment_confirmed", {"transaction": 8}))]
+
+
+def test_coroutine_receivers_of_what_a_coroutine_does(bus):
+    """A gateway that is used inside of an event loop has its receivers run to their end, in the same context."""
+    whose = contextvars.ContextVar("whose")
+
+    async def receiver(sender, **kwargs):
+        await asyncio.sleep(0)
+        return whose.get()
+
+    class Receiver:
+        async def __call__(self, sender, **kwargs):
+            return whose.get()
+
+    async def sell():
+        whose.set("this sale's")
+        return bus.deliver("payment_confirmed", {})
+
+    other = Receiver()
+    bus.signal.connect(receiver)
+    bus.signal.connect(other)
+    assert ["this sale's"] * 2 == [reply.value for reply in asyncio.run(sell())]
 
 
 def test_coroutine_receiver_that_raises_stops_nobody(bus):

@@ -19,9 +19,12 @@ Receivers are held strongly unless ``weak=True`` is asked for, have no order, an
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -238,7 +241,7 @@ class BlinkerBus:
             Exception: whatever the receiver raised.
         """
         value = receiver(self.sender, **arguments)
-        return asyncio.run(_wait_for(value)) if inspect.isawaitable(value) else value
+        return _outside_a_loop(partial(asyncio.run, _wait_for(value))) if inspect.isawaitable(value) else value
 
     async def acall(self, receiver: Any, arguments: Mapping[str, Any]) -> Any:
         """The same inside a running event loop."""
@@ -249,8 +252,10 @@ class BlinkerBus:
         """Call every receiver of the signal, each in isolation; what one raises is logged and returned."""
         replies = []
         for receiver in self._receivers(signal):
+            call = partial(self.call, receiver, arguments)
             try:
-                replies.append(Reply(receiver, self.call(receiver, arguments)))
+                value = _outside_a_loop(call) if inspect.iscoroutinefunction(receiver) else call()
+                replies.append(Reply(receiver, value))
             except Exception as error:  # noqa: BLE001 - a receiver may raise anything, and must not stop the others
                 replies.append(failed_reply(signal, receiver, error))
         return replies
@@ -268,6 +273,20 @@ class BlinkerBus:
 
 async def _wait_for(value: Any) -> Any:
     return await value
+
+
+def _outside_a_loop(work: Callable[[], Any]) -> Any:
+    """Do the work where no event loop runs: inside of one no coroutine can be run to its end.
+
+    A program that has a loop in this thread (it asks for money in a coroutine) waits while another thread does it, in
+    the same context.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(contextvars.copy_context().run, work).result()
 
 
 def failed_reply(signal: str, receiver: Any, error: Exception) -> Reply:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from uuid import UUID
 
 import pytest
 
 pytest.importorskip("flask")
 
-from flask import current_app, g, has_app_context
+from flask import current_app, g, has_app_context, request
 
 from mpesa_core import MemoryRepository
+from mpesa_core.testing.contract import callback_draft
 from mpesa_core.testing.payloads import c2b_confirmation, posted
+from mpesa_flask import Mpesa
 from mpesa_flask.surroundings import FlaskBus
 from tests.flask.hosting import hearing, make_app, post
 
@@ -99,6 +102,33 @@ def test_receivers_may_be_coroutine_functions():
         post(app, "/pay/c2b/confirm/", PAID)
     assert {("shop", "SUCCESS"), ("shop", "object")} == set(heard)
     assert hear in made
+
+
+def test_coroutine_functions_hear_of_what_a_coroutine_view_does():
+    """A view that is a coroutine has an event loop in its thread: its receivers are run to their end all the same."""
+    mpesa = Mpesa(repository=MemoryRepository(), runner="inline")
+    app, heard = make_app(extension=mpesa), []
+
+    @app.post("/settle")
+    async def settle():
+        mpesa.replay(UUID(request.args["callback"]))
+        return "done"
+
+    async def hear(sender, transaction, **_):
+        await asyncio.sleep(0)
+        heard.append((current_app.name, request.path, "function"))
+
+    class Hears:
+        async def __call__(self, sender, transaction, **_):
+            heard.append((current_app.name, request.path, "object"))
+
+    callback = callback_draft(callback_type="C2B_CONFIRMATION", raw_bytes=PAID, correlation_id="NLJ7RT61SV")
+    other = Hears()
+    with hearing("payment_confirmed", hear, app), hearing("payment_confirmed", other, app):
+        with app.app_context():
+            mpesa.repository.add_callback(callback)
+        assert b"done" == app.test_client().post(f"/settle?callback={callback.id}").data
+    assert {("shop", "/settle", "function"), ("shop", "/settle", "object")} == set(heard)
 
 
 def test_a_bus_in_an_event_loop():
