@@ -59,6 +59,8 @@ class _ReadCheckSave(_Passing):
 class _NoFence(_Passing):
     """Remembers nowhere that a settlement is still to be announced."""
 
+    batch = None  # every change goes by this one
+
     def change(self, transaction_id: Any, version: int, changes: Mapping[str, Any]) -> Any:
         kept = {name: value for name, value in changes.items() if name not in ("announce_until", "idempotency_locked")}
         return self.inner.change(transaction_id, version, kept)
