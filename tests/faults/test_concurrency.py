@@ -164,8 +164,10 @@ def test_two_refunds_of_one_payment(by):
 @needs_fork
 def test_two_refunds_find_a_missing_guard():
     """With read-check-save instead of compare-and-set more is sent back than was paid."""
-    counts = race("two_refunds", "--times", 200, "--defect", "no guard on the state")
-    assert counts["refunds sent"] > 200
+    for _ in range(10):
+        if race("two_refunds", "--times", 200, "--defect", "no guard on the state")["refunds sent"] > 200:
+            return
+    pytest.fail("two thousand pairs of refunds over a repository without a guard sent one of each")
 
 
 @needs_fork
