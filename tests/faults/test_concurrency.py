@@ -110,11 +110,11 @@ def test_two_that_meet_on_a_server(on_postgres):
 @both
 def test_a_storm_finds_a_missing_guard(by):
     """With read-check-save instead of compare-and-set the storm settles more often than there are payments."""
-    for _ in range(5):
+    for _ in range(25):
         counts = race("storm", "--by", by, "--recoverers", 2, "--defect", "no guard on the state")
         if counts["settlements"] > 20:
             return
-    pytest.fail("five storms over a repository without a guard settled every payment once")
+    pytest.fail("twenty-five storms over a repository without a guard settled every payment once")
 
 
 @both
@@ -164,10 +164,10 @@ def test_two_refunds_of_one_payment(by):
 @needs_fork
 def test_two_refunds_find_a_missing_guard():
     """With read-check-save instead of compare-and-set more is sent back than was paid."""
-    for _ in range(10):
+    for _ in range(25):
         if race("two_refunds", "--times", 200, "--defect", "no guard on the state")["refunds sent"] > 200:
             return
-    pytest.fail("two thousand pairs of refunds over a repository without a guard sent one of each")
+    pytest.fail("five thousand pairs of refunds over a repository without a guard sent one of each")
 
 
 @needs_fork
