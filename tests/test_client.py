@@ -72,6 +72,20 @@ class Payout:
         return parse_json_answer(response, moves_money=True)
 
 
+@attrs.frozen
+class Silence:
+    """Something whose request has no body."""
+
+    moves_money: ClassVar[bool] = False
+    needs_credential: ClassVar[bool] = False
+
+    def build(self, context: Context) -> HttpRequest:
+        return HttpRequest(path="/silence", headers={"accept": "application/json", "X-Own": "1"})
+
+    def parse(self, response: HttpResponse) -> dict[str, Any]:
+        return parse_json_answer(response, moves_money=False)
+
+
 def _request(path: str, context: Context) -> HttpRequest:
     body = {name: getattr(context, name) for name in ("short_code", "till_number", "initiator_name")}
     body["Password"] = base64.b64encode(f"{context.short_code}{context.passkey}20260301".encode()).decode()
@@ -116,6 +130,7 @@ class Server:
         self.check_tokens = False
         self.token_delay = 0.0
         self.token_answer: bytes | None = None
+        self.token_path = "/oauth/"
         self.on_connection: Callable[[socket.socket], bool] | None = None
         self.answer: Callable[[Received, socket.socket], bytes | None] = lambda request, connection: http(200, ACCEPTED)
         self._context = context
@@ -159,7 +174,9 @@ class Server:
             with stream:
                 while (request := self._read(stream)) is not None:
                     reply = (
-                        self._token(request) if request.path.startswith("/oauth/") else self._reply(request, connection)
+                        self._token(request)
+                        if request.path.startswith(self.token_path)
+                        else self._reply(request, connection)
                     )
                     if reply is None:
                         return
@@ -579,25 +596,34 @@ def test_no_connection_is_shared_by_two_requests_at_once(server: Server, make: M
 def test_a_connection_that_failed_is_not_used_again(
     server: Server, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a lost answer the next call has an HTTP client of its own, which the call after it shares."""
+    """After a lost answer the next call has a transport of its own, which the call after it shares."""
     caller = _warm(make, server)
     used: list[Any] = []  # themselves, not their ids: a number is given again when its owner is gone
-    for kind in (httpx.Client, httpx.AsyncClient):
-        plain = kind.send
-
-        def send(self: Any, *given: Any, plain: Any = plain, **more: Any) -> Any:
-            used.append(self)
-            return plain(self, *given, **more)
-
-        monkeypatch.setattr(kind, "send", send)
+    closed: list[Any] = []
+    for kind, request, close in (
+        (httpx.HTTPTransport, "handle_request", "close"),
+        (httpx.AsyncHTTPTransport, "handle_async_request", "aclose"),
+    ):
+        _note_uses(monkeypatch, kind, request, used)
+        _note_uses(monkeypatch, kind, close, closed)
     server.answer = lambda request, connection: None
     assert isinstance(caller.error(Payout()), OutcomeUnknown)
     server.answer = lambda request, connection: http(200, ACCEPTED)
     assert [ACCEPTED] * 2 == [caller.send(Payout()) for _ in range(2)]
     lost, first, second = used
-    assert lost.is_closed
+    assert [lost] == closed
     assert lost is not first
     assert first is second
+
+
+def _note_uses(monkeypatch: pytest.MonkeyPatch, kind: type, method: str, uses: list[Any]) -> None:
+    plain = getattr(kind, method)
+
+    def noted(self: Any, *given: Any) -> Any:
+        uses.append(self)
+        return plain(self, *given)
+
+    monkeypatch.setattr(kind, method, noted)
 
 
 def test_without_a_free_connection_nothing_is_sent(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -754,6 +780,58 @@ def test_an_injected_client_keeps_its_own_and_gets_our_limits(make: Make) -> Non
         caller.disconnect()
         given = caller.client._given
         assert given.is_closed is False
+
+
+@pytest.mark.parametrize("operation", [Question(), Silence()])
+def test_a_request_is_what_a_plain_httpx_client_sends(server: Server, make: Make, operation: Any) -> None:
+    """The requests that are made without one are the same, and of an earlier answer nothing goes along with the next."""
+    server.token_answer = http(200, {"access_token": "T", "expires_in": 3599})
+    server.answer = lambda request, connection: http(200, ACCEPTED, "Set-Cookie: a=b")
+    ours = make(server.url)
+    ours.send(operation)
+    ours.send(operation)
+    client = httpx.Client() if ours.kind == "sync" else httpx.AsyncClient()
+    plain = make(server.url, http=client)
+    plain.send(operation)
+    if isinstance(client, httpx.Client):
+        client.close()
+    else:
+        plain._runner.run(client.aclose())
+    assert [server.posts[2]] * 2 == server.posts[:2]
+    assert [server.gets[1]] == server.gets[:1]
+
+
+@pytest.mark.parametrize("base", ["http://daraja.example", "http://daraja.example:8080/below"])
+def test_proxies_of_the_environment_are_used(
+    server: Server, make: Make, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    """Where the environment names a proxy, token and payout go through it, on one connection, with the whole URL."""
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("NO_PROXY", "elsewhere.example")
+    server.token_path = f"{base}/oauth/"
+    caller = make(base)
+    assert [ACCEPTED] * 2 == [caller.send(Payout()) for _ in range(2)]
+    assert [f"{base}/pay"] * 2 == [post.path for post in server.posts]
+    assert (1, 1) == (len(server.gets), server.connections)
+
+
+@pytest.mark.parametrize(("name", "excepted"), [("ALL_PROXY", "*"), ("HTTP_PROXY", "daraja.invalid")])
+def test_what_the_environment_excepts_goes_past_the_proxy(
+    server: Server, make: Make, monkeypatch: pytest.MonkeyPatch, name: str, excepted: str
+) -> None:
+    """A host in NO_PROXY is connected to itself; here it has no address, so nothing is sent."""
+    monkeypatch.setenv(name, server.url)
+    monkeypatch.setenv("NO_PROXY", excepted)
+    error = make("http://daraja.invalid", send_retries=0).error(Payout())
+    assert isinstance(error, NotSent)
+    assert "ConnectError" in str(error)
+    assert 0 == server.connections
+
+
+def test_a_daraja_on_this_machine_needs_no_proxy(server: Server, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's proxy cannot reach this machine's loopback, and is not asked to."""
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert make(server.url).send(Payout()) == ACCEPTED
 
 
 def test_a_given_client_that_is_closed_sends_nothing() -> None:

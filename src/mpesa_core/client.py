@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import logging
 import os
@@ -22,6 +23,7 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import httpx
 
@@ -43,8 +45,14 @@ if TYPE_CHECKING:
 __all__ = ["AsyncDarajaClient", "DarajaClient", "transport"]
 
 T = TypeVar("T")
-C = TypeVar("C", bound=httpx.Client | httpx.AsyncClient)
+C = TypeVar("C")
 P = TypeVar("P")
+
+_Way = httpx.Client | httpx.BaseTransport
+_AsyncWay = httpx.AsyncClient | httpx.AsyncBaseTransport
+"""How a request goes out. A client of httpx's takes more time to prepare a request than the network to carry it to the
+next room, so our own requests go to its transport, without redirects, cookies, credentials and hooks that they must not
+have anyway. Only where the environment names a proxy, or where a client was given, is it a client."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +77,19 @@ _UNSENT = (
 )
 """What httpx raises only before the first byte of a request is written. Everything else may come after it."""
 
+_PROXIES = frozenset({"http", "https", "all"})
+"""The variables, less ``_proxy``, by which an environment names proxies for requests such as ours."""
+
+_HEADERS = {
+    "accept": ("Accept", "*/*"),
+    "connection": ("Connection", "keep-alive"),
+    "user-agent": ("User-Agent", f"python-httpx/{httpx.__version__}"),
+}
+"""What a client of httpx's sends with every request that does not say otherwise."""
+
+_WHOLE = ("Accept-Encoding", "identity")
+"""A compressed answer could be a thousand times larger than what is read of it."""
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -79,12 +100,14 @@ class _Transport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._handler = handler
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
         answer = self._handler(_received(request))
         if not isinstance(answer, HttpResponse):
             raise TypeError("this handler is for the async client: it returned an awaitable")
         return _returned(answer)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
         answer = self._handler(_received(request))
         return _returned(await answer if inspect.isawaitable(answer) else answer)
 
@@ -121,6 +144,7 @@ class _Client:
     def __init__(self, settings: Settings, tokens: TokenStore | None, clock: Callable[[], datetime]) -> None:
         self.settings = settings
         self._clock = clock
+        self._timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
         self._through: _Transport | None = None
         self._lock = threading.Lock()
         self._tokens = TokenKeeper(
@@ -175,26 +199,44 @@ class _Client:
         """Whether the environment's proxies are used: not for a Daraja on this machine, which they cannot reach."""
         return urlsplit(self.settings.base_url).hostname not in {"localhost", "127.0.0.1", "::1"}
 
-    def _timeout(self) -> httpx.Timeout:
-        return httpx.Timeout(self.settings.read_timeout, connect=self.settings.connect_timeout)
-
-    def _request(self, client: httpx.Client | httpx.AsyncClient, request: HttpRequest) -> httpx.Request:
+    def _request_of(self, client: httpx.Client | httpx.AsyncClient, request: HttpRequest) -> httpx.Request:
         return client.build_request(
             request.method,
             self.settings.base_url + request.path,
-            # A compressed answer could be a thousand times larger than what is read of it.
-            headers={**request.headers, "Accept-Encoding": "identity"},
+            headers=dict([*request.headers.items(), _WHOLE]),
             content=request.body or None,
-            timeout=self._timeout(),
+            timeout=self._timeout,
         )
 
-    def _maker(self, kind: type[C]) -> Callable[[], C]:
-        """What makes HTTP clients that share one TLS context, which is costly to make."""
+    def _bare_request(self, request: HttpRequest) -> httpx.Request:
+        """The same as a client of httpx's that has nothing of its own would make, in a twentieth of the time."""
+        url = _url(self.settings.base_url + request.path)
+        headers = {
+            "host": ("Host", url.netloc.decode("ascii")),
+            **_HEADERS,
+            **{name.lower(): (name, value) for name, value in request.headers.items()},
+            "accept-encoding": _WHOLE,
+        }
+        if request.body or request.method != "GET":
+            headers["content-length"] = ("Content-Length", str(len(request.body)))
+        return httpx.Request(
+            request.method,
+            url,
+            headers=list(headers.values()),
+            stream=httpx.ByteStream(request.body),
+            extensions={"timeout": self._timeout.as_dict()},
+        )
+
+    def _maker(self, client: Callable[..., C], bare: Callable[..., C]) -> Callable[[], C]:
+        """What makes ways out with one connection each, that share one TLS context, which is costly to make."""
+        through: Any = self._through
+        if through is not None:
+            return lambda: through
         trust_env = self._trusts_environment
         tls = httpx.create_ssl_context(trust_env=trust_env)
-        return lambda: kind(
-            transport=self._through, timeout=self._timeout(), limits=_LIMITS, verify=tls, trust_env=trust_env
-        )
+        if trust_env and not _PROXIES.isdisjoint(getproxies()):
+            return lambda: client(timeout=self._timeout, limits=_LIMITS, verify=tls, trust_env=True)
+        return lambda: bare(limits=_LIMITS, verify=tls)
 
     def _crowded(self) -> NotSent:
         return NotSent(
@@ -222,6 +264,11 @@ def _credential(password: Secret, certificate: str | Path | bytes | None, enviro
     except ConfigurationError as error:
         problems = error.problems
     raise ConfigurationError(problems)  # here, so that no variable of its traceback is the password
+
+
+@functools.lru_cache(maxsize=128)
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)
 
 
 class _Answer:
@@ -255,7 +302,7 @@ class _TooSlowError(Exception):
 
 
 class _Stock(Generic[C, P]):
-    """HTTP clients with one connection each; a request has one for itself until its answer is read.
+    """Ways out with one connection each; a request has one for itself until its answer is read.
 
     Several requests never share httpcore's pool: it looks outside its lock whether a connection is idle and readable,
     and may then close one that another request has been given meanwhile, whose answer is just arriving. A payment whose
@@ -263,7 +310,7 @@ class _Stock(Generic[C, P]):
 
     Attributes:
         places: a semaphore with as many places as there may be connections.
-        made: all clients that were not closed.
+        made: all that were not closed.
     """
 
     def __init__(self, make: Callable[[], C], places: P) -> None:
@@ -275,7 +322,7 @@ class _Stock(Generic[C, P]):
         self._ended = False
 
     def take(self) -> tuple[C, list[C]]:
-        """A client that nobody else has, and those that lay idle for too long, to be closed."""
+        """A way out that nobody else has, and those that lay idle for too long, to be closed."""
         with self._lock:
             client = self._idle.pop()[1] if self._idle else None
             lapsed = []
@@ -288,7 +335,7 @@ class _Stock(Generic[C, P]):
             return client, lapsed
 
     def give_back(self, client: C, *, usable: bool) -> bool:
-        """Keep the client for the next request; False where it is to be closed: not usable, or after :meth:`end`.
+        """Keep it for the next request; False where it is to be closed: not usable, or after :meth:`end`.
 
         Not usable is one whose request failed or was cancelled: httpcore may count its only connection as taken for
         good, and then every later request would wait for it in vain.
@@ -302,7 +349,7 @@ class _Stock(Generic[C, P]):
             return kept
 
     def end(self) -> list[C]:
-        """Give out no more; the idle clients, to be closed."""
+        """Give out no more; the idle ones, to be closed."""
         with self._lock:
             self._ended = True
             idle = [client for _, client in self._idle]
@@ -341,7 +388,7 @@ class DarajaClient(_Client):
         super().__init__(settings, tokens, clock)
         self._sleep = sleep
         self._given = http
-        self._own: _Stock[httpx.Client, threading.Semaphore] | None = None
+        self._own: _Stock[_Way, threading.Semaphore] | None = None
 
     @classmethod
     def over(
@@ -440,8 +487,8 @@ class DarajaClient(_Client):
         status: int | None = None
         began = time.monotonic()
         try:
-            with self._http() as client:
-                response = client.send(self._request(client, request), stream=True, auth=None, follow_redirects=False)
+            with self._way() as way:
+                response = self._answered(way, request)
                 try:
                     status = response.status_code
                     answer = _Answer(status, response.headers, self.settings.read_timeout)
@@ -458,8 +505,13 @@ class DarajaClient(_Client):
             return answer.whole()
         raise failure  # here, so that httpx's error with its request is not its context
 
+    def _answered(self, way: _Way, request: HttpRequest) -> httpx.Response:
+        if isinstance(way, httpx.BaseTransport):
+            return way.handle_request(self._bare_request(request))
+        return way.send(self._request_of(way, request), stream=True, auth=None, follow_redirects=False)
+
     @contextlib.contextmanager
-    def _http(self) -> Iterator[httpx.Client]:
+    def _way(self) -> Iterator[_Way]:
         if self._given is not None:
             if self._given.is_closed:
                 raise NotSent("The httpx client that was given is closed.")
@@ -467,7 +519,8 @@ class DarajaClient(_Client):
             return
         with self._lock:
             if self._own is None:
-                self._own = _Stock(self._maker(httpx.Client), threading.Semaphore(_MOST_CONNECTIONS))
+                make: Callable[[], _Way] = self._maker(httpx.Client, httpx.HTTPTransport)
+                self._own = _Stock(make, threading.Semaphore(_MOST_CONNECTIONS))
             own = self._own
         if not own.places.acquire(timeout=self.settings.read_timeout):
             raise self._crowded()
@@ -598,10 +651,8 @@ class AsyncDarajaClient(_Client):
         status: int | None = None
         began = time.monotonic()
         try:
-            async with self._http() as client:
-                response = await client.send(
-                    self._request(client, request), stream=True, auth=None, follow_redirects=False
-                )
+            async with self._way() as way:
+                response = await self._answered(way, request)
                 try:
                     status = response.status_code
                     answer = _Answer(status, response.headers, self.settings.read_timeout)
@@ -618,8 +669,13 @@ class AsyncDarajaClient(_Client):
             return answer.whole()
         raise failure  # here, so that httpx's error with its request is not its context
 
+    async def _answered(self, way: _AsyncWay, request: HttpRequest) -> httpx.Response:
+        if isinstance(way, httpx.AsyncBaseTransport):
+            return await way.handle_async_request(self._bare_request(request))
+        return await way.send(self._request_of(way, request), stream=True, auth=None, follow_redirects=False)
+
     @contextlib.asynccontextmanager
-    async def _http(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def _way(self) -> AsyncIterator[_AsyncWay]:
         if self._given is not None:
             if self._given.is_closed:
                 raise NotSent("The httpx client that was given is closed.")
@@ -629,7 +685,8 @@ class AsyncDarajaClient(_Client):
         with self._lock:
             own = self._own.get(loop)
             if own is None:
-                own = self._own[loop] = _Stock(self._maker(httpx.AsyncClient), asyncio.Semaphore(_MOST_CONNECTIONS))
+                make: Callable[[], _AsyncWay] = self._maker(httpx.AsyncClient, httpx.AsyncHTTPTransport)
+                own = self._own[loop] = _Stock(make, asyncio.Semaphore(_MOST_CONNECTIONS))
         try:
             async with asyncio.timeout(self.settings.read_timeout):
                 await own.places.acquire()
@@ -656,7 +713,7 @@ class AsyncDarajaClient(_Client):
         self._own = weakref.WeakKeyDictionary()
 
 
-_OfLoops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Stock[httpx.AsyncClient, asyncio.Semaphore]]
+_OfLoops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Stock[_AsyncWay, asyncio.Semaphore]]
 
 
 def _log_answer(request: HttpRequest, status: int, began: float) -> None:
@@ -666,7 +723,7 @@ def _log_answer(request: HttpRequest, status: int, began: float) -> None:
 
 _forked: weakref.WeakSet[_Client] = weakref.WeakSet()
 
-_inherited: list[httpx.Client | httpx.AsyncClient] = []
+_inherited: list[_Way | _AsyncWay] = []
 """The parent's connections, in a child: kept, because closing them would say goodbye in the parent's name."""
 
 

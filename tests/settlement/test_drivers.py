@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 
 import attrs
+import httpx
 import pytest
 
 from mpesa_core.errors import NotSent, StorageBusy, StorageUnavailable
@@ -314,8 +315,16 @@ def test_async_lease_survives_a_store_that_raises_anything(memory, caplog, cance
     assert "RuntimeError" in caplog.text
 
 
-def test_the_async_gateway_closes_its_connections():
+def test_the_async_gateway_closes_its_connections(monkeypatch):
     """What was opened to send is closed at the end of the context, and opened again by a later call."""
+    closed = []
+    close = httpx.AsyncHTTPTransport.aclose
+
+    async def noted(self):
+        closed.append(self)
+        await close(self)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "aclose", noted)
 
     async def story(server):
         settings = Settings(**server.daraja.settings(server.base_url), callback_base_url="https://shop.example/pay/")
@@ -324,8 +333,8 @@ def test_the_async_gateway_closes_its_connections():
             await gateway.stk_push(phone_number="0712345678", amount=1, account_reference="INV-1")
             (connections,) = gateway.client._client._own.values()
             (connection,) = connections.made
-            assert not connection.is_closed
-        assert connection.is_closed
+            assert [] == closed
+        assert [connection] == closed
         await gateway.stk_push(phone_number="0712345679", amount=1, account_reference="INV-2")
         await gateway.aclose()
 
