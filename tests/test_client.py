@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import logging
 import os
@@ -701,6 +702,14 @@ def test_an_endless_answer_is_not_read_to_its_end(server: Server, make: Make) ->
     assert isinstance(caller.error(Payout()), OutcomeUnknown)
     assert time.monotonic() - began < 3
     assert len(server.posts) == 2
+
+
+def test_an_answer_that_is_compressed_unasked_is_read(server: Server, make: Make) -> None:
+    """A gateway that compresses all the same is understood."""
+    server.answer = lambda request, connection: http(
+        200, gzip.compress(json.dumps(ACCEPTED).encode()), "Content-Encoding: gzip"
+    )
+    assert make(server.url).send(Payout()) == ACCEPTED
 
 
 def _subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:

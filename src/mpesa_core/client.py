@@ -21,7 +21,7 @@ import time
 import weakref
 from collections import deque
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -144,6 +144,7 @@ class _Client:
     def __init__(self, settings: Settings, tokens: TokenStore | None, clock: Callable[[], datetime]) -> None:
         self.settings = settings
         self._clock = clock
+        self._base_url = settings.base_url
         self._timeout = httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout)
         self._through: _Transport | None = None
         self._lock = threading.Lock()
@@ -189,7 +190,7 @@ class _Client:
         return FetchToken(consumer_key=key.reveal(), consumer_secret=secret.reveal())
 
     def _key(self, keys: FetchToken) -> str:
-        return token_key(self.settings.base_url, keys.consumer_key, keys.consumer_secret)
+        return token_key(self._base_url, keys.consumer_key, keys.consumer_secret)
 
     def _token_exchange(self, keys: FetchToken) -> Generator[Step, Any, Token]:
         return exchange(keys, Context(now=self._clock()), retries=self.settings.send_retries)
@@ -197,12 +198,12 @@ class _Client:
     @property
     def _trusts_environment(self) -> bool:
         """Whether the environment's proxies are used: not for a Daraja on this machine, which they cannot reach."""
-        return urlsplit(self.settings.base_url).hostname not in {"localhost", "127.0.0.1", "::1"}
+        return urlsplit(self._base_url).hostname not in {"localhost", "127.0.0.1", "::1"}
 
     def _request_of(self, client: httpx.Client | httpx.AsyncClient, request: HttpRequest) -> httpx.Request:
         return client.build_request(
             request.method,
-            self.settings.base_url + request.path,
+            self._base_url + request.path,
             headers=dict([*request.headers.items(), _WHOLE]),
             content=request.body or None,
             timeout=self._timeout,
@@ -210,7 +211,7 @@ class _Client:
 
     def _bare_request(self, request: HttpRequest) -> httpx.Request:
         """The same as a client of httpx's that has nothing of its own would make, in a twentieth of the time."""
-        url = _url(self.settings.base_url + request.path)
+        url = _url(self._base_url + request.path)
         headers = {
             "host": ("Host", url.netloc.decode("ascii")),
             **_HEADERS,
@@ -240,13 +241,13 @@ class _Client:
 
     def _crowded(self) -> NotSent:
         return NotSent(
-            f"All {_MOST_CONNECTIONS} connections to {self.settings.base_url} were busy for "
+            f"All {_MOST_CONNECTIONS} connections to {self._base_url} were busy for "
             f"{self.settings.read_timeout:g} seconds; nothing left. Try again later."
         )
 
     def _failure(self, error: Exception, request: HttpRequest, status: int | None) -> NotSent | OutcomeUnknown:
         # Only the name of the error's class: its text, and the request that it holds, are not ours to vouch for.
-        what = f"{request.method} {request.path.partition('?')[0]} at {self.settings.base_url}"
+        what = f"{request.method} {request.path.partition('?')[0]} at {self._base_url}"
         if status is None and isinstance(error, _UNSENT):
             return NotSent(f"{what} did not leave: {type(error).__name__}.")
         return OutcomeUnknown(
@@ -279,6 +280,11 @@ class _Answer:
         self._headers = {name.lower(): value for name, value in headers.items()}
         self._body = bytearray()
         self._until = time.monotonic() + seconds
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether what comes in needs no decoding."""
+        return "content-encoding" not in self._headers
 
     def add(self, chunk: bytes) -> None:
         """Take some more of it."""
@@ -492,7 +498,9 @@ class DarajaClient(_Client):
                 try:
                     status = response.status_code
                     answer = _Answer(status, response.headers, self.settings.read_timeout)
-                    for chunk in response.iter_bytes():
+                    raw = answer.is_plain and isinstance(way, httpx.BaseTransport)
+                    chunks = response.stream if raw else response.iter_bytes()
+                    for chunk in cast("Iterator[bytes]", chunks):
                         answer.add(chunk)
                 finally:
                     response.close()
@@ -525,16 +533,16 @@ class DarajaClient(_Client):
         if not own.places.acquire(timeout=self.settings.read_timeout):
             raise self._crowded()
         try:
-            client, lapsed = own.take()
+            way, lapsed = own.take()
             usable = False
             try:
                 for each in lapsed:
                     each.close()
-                yield client
+                yield way
                 usable = True
             finally:
-                if not own.give_back(client, usable=usable):
-                    client.close()
+                if not own.give_back(way, usable=usable):
+                    way.close()
         finally:
             own.places.release()
 
@@ -656,7 +664,9 @@ class AsyncDarajaClient(_Client):
                 try:
                     status = response.status_code
                     answer = _Answer(status, response.headers, self.settings.read_timeout)
-                    async for chunk in response.aiter_bytes():
+                    raw = answer.is_plain and isinstance(way, httpx.AsyncBaseTransport)
+                    chunks = response.stream if raw else response.aiter_bytes()
+                    async for chunk in cast("AsyncIterator[bytes]", chunks):
                         answer.add(chunk)
                 finally:
                     await response.aclose()
@@ -693,16 +703,16 @@ class AsyncDarajaClient(_Client):
         except TimeoutError:
             raise self._crowded() from None
         try:
-            client, lapsed = own.take()
+            way, lapsed = own.take()
             usable = False
             try:
                 for each in lapsed:
                     await each.aclose()
-                yield client
+                yield way
                 usable = True
             finally:
-                if not own.give_back(client, usable=usable):
-                    await client.aclose()
+                if not own.give_back(way, usable=usable):
+                    await way.aclose()
         finally:
             own.places.release()
 

@@ -155,15 +155,18 @@ def dumps(value: Any) -> bytes:
     return _encoded(value).encode()
 
 
+_ENCODER = json.JSONEncoder()
+
+
 def _encoded(value: Any) -> str:
     if isinstance(value, Enum):
         value = value.value
     if value is None or isinstance(value, (str, bool, int)):
-        return json.dumps(value)
+        return _ENCODER.encode(value)
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(str(key))}:{_encoded(each)}" for key, each in value.items()) + "}"
+        return "{" + ",".join(f"{_ENCODER.encode(str(key))}:{_encoded(each)}" for key, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(map(_encoded, value)) + "]"
     raise TypeError(f"cannot write {type(value).__name__} as JSON")
