@@ -80,5 +80,5 @@ def _flask(webhooks):
 
     app = make_app()
     app.config["MAX_CONTENT_LENGTH"] = 10  # of the host's own forms; it is not the callbacks'
-    app.extensions["mpesa"]._made["application"] = wsgi_application(webhooks)
+    app.extensions["mpesa"]._made["webhooks"] = webhooks
     yield app

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpesa_core.webhooks.sources import in_networks, networks, read_address, source_of
+from mpesa_core.webhooks.sources import Source, Sources, in_networks, networks, read_address, source_of
 from tests.webhook_host import SAFARICOM, FakeHost, post
 
 PROXIES = ("10.0.0.0/8", "192.0.2.10", "fd00::/8", "::1")
@@ -136,6 +138,31 @@ def test_the_source_is_the_rightmost_address_that_is_no_proxy(peer, forwarded, s
     row = host.repository.only
     assert (200 if let_in else 403, source, b"body") == (response.status, row.source_ip, row.raw_bytes)
     assert (None if let_in else "refused") == row.disposition
+
+
+def test_what_is_remembered_of_an_address_is_what_was_found():
+    """One webhook that has seen every row of the table says the same of each once more, whatever came in between."""
+    sources = Sources([SAFARICOM], PROXIES)
+    expected = [Source(source, let_in) for _, _, source, let_in in TABLE]
+
+    assert expected == [sources.find(peer, forwarded) for peer, forwarded, _, _ in TABLE]
+    assert expected[::-1] == [sources.find(peer, forwarded) for peer, forwarded, _, _ in TABLE[::-1]]
+
+
+def test_strangers_fill_no_memory():
+    """However many addresses call and however much they forward, what is remembered of them is bounded."""
+    sources = Sources([SAFARICOM], PROXIES)
+    tracemalloc.start()
+    try:
+        for number in range(300):
+            sources.find("10.0.0.1", [f"{number}" + "9" * 10_000])
+        for number in range(4000):
+            sources.find(f"203.0.{number % 250}.{number // 250}", [f"{number}" + "9" * 200])
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 2**20
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", STRANGER, "127.0.0.1", "::1"])

@@ -7,6 +7,7 @@ effort: no defect in reading them ever costs a callback.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,23 +15,40 @@ from mpesa_core.daraja import callbacks
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackDraft
 
-__all__ = ["with_reading", "without_reading"]
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from mpesa_core.daraja.callbacks import CallbackType
+
+__all__ = ["read_out", "with_reading", "without_reading"]
 
 _log = logging.getLogger("mpesa_core.webhooks")
 _LONGEST_CORRELATION = 255
 
 
-def with_reading(draft: CallbackDraft) -> CallbackDraft:
-    """The draft with its body parsed, credentials taken out, and the id that its transaction is found by."""
+def read_out(callback_id: UUID, callback_type: CallbackType, body: bytes) -> tuple[Any, str | None]:
+    """The body parsed, credentials taken out, and the id that its transaction is found by; None for what is not there.
+
+    Args:
+        callback_id: what a defect is logged with.
+        callback_type: where it came in.
+        body: the exact bytes.
+    """
     try:
-        decoded = callbacks.decode_callback(draft.callback_type, draft.raw_bytes)
+        decoded = callbacks.decode_callback(callback_type, body)
     except Exception as error:  # noqa: BLE001 - it is total; a defect in it must not lose a callback all the same
-        _log.error("Callback %s could not be decoded: %s", draft.id, outline(error))
-        return draft
+        _log.error("Callback %s could not be decoded: %s", callback_id, outline(error))
+        return None, None
     correlation_id = decoded.correlation_id
     if correlation_id is not None and len(correlation_id) > _LONGEST_CORRELATION:
         correlation_id = None  # none of M-PESA's, and wider than an index takes
-    return attrs.evolve(draft, raw_body=decoded.raw, correlation_id=correlation_id)
+    return decoded.raw, correlation_id
+
+
+def with_reading(draft: CallbackDraft) -> CallbackDraft:
+    """The draft with what is read out of its body."""
+    raw_body, correlation_id = read_out(draft.id, draft.callback_type, draft.raw_bytes)
+    return attrs.evolve(draft, raw_body=raw_body, correlation_id=correlation_id)
 
 
 def without_reading(draft: CallbackDraft) -> CallbackDraft:

@@ -1,4 +1,4 @@
-"""The callback routes: those of the core, each handed as it came to the core's own WSGI application.
+"""The callback routes: those of the core, each handed as it came to the core's webhooks.
 
 Their names are the paths: ``url_for("mpesa.stk_callback")``. Each is served with and without a token, and with and
 without a slash at its end: a redirect to the slash would lose the callback.
@@ -14,6 +14,7 @@ from flask import Blueprint, Request, current_app, request
 from werkzeug.wrappers import Response
 
 from mpesa_core.routes import ROUTES
+from mpesa_core.webhooks.wsgi import receive_environ
 from mpesa_flask.state import state_of
 
 __all__ = ["callbacks"]
@@ -26,8 +27,12 @@ callbacks = Blueprint("mpesa", __name__)
 
 
 def _callback(path: str, token: str = "") -> Response:
-    environ = {**request.environ, "PATH_INFO": f"/{path}{token}", "wsgi.input": _body(request)}
-    return current_app.response_class.from_app(state_of(current_app).application, environ)
+    environ = {**request.environ, "wsgi.input": _body(request)}
+    received = receive_environ(state_of(current_app).webhooks, environ, path + token)
+    answer = current_app.response_class([received.body], received.status, received.headers)
+    if received.after is not None:
+        answer.call_on_close(received.after)
+    return answer
 
 
 def _body(given: Request) -> Any:
@@ -43,10 +48,5 @@ for _route in ROUTES:
     _view = partial(_callback, _route.path)
     for _rule in (f"/{_stem}/", f"/{_stem}/<token>/"):
         callbacks.add_url_rule(
-            _rule,
-            _stem.replace("/", "_"),
-            _view,
-            methods=_METHODS,
-            strict_slashes=False,
-            merge_slashes=False,
+            _rule, _stem.replace("/", "_"), _view, methods=_METHODS, strict_slashes=False, merge_slashes=False
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,6 @@ from mpesa_core.errors import ConfigurationError
 from mpesa_core.outline import outline
 from mpesa_core.queues import QUEUES
 from mpesa_core.webhooks import Webhooks
-from mpesa_core.webhooks.wsgi import wsgi_application
 from mpesa_flask.queues import queue_runner
 from mpesa_flask.surroundings import FlaskGateway
 
@@ -76,9 +75,9 @@ class MpesaState:
         return self._once("gateway", self._make_gateway)
 
     @property
-    def application(self) -> Callable[..., Iterable[bytes]]:
-        """The core's WSGI application, which receives the callbacks; their paths are at its root."""
-        return self._once("application", lambda: wsgi_application(Webhooks(self.gateway)))
+    def webhooks(self) -> Webhooks:
+        """What receives the callbacks."""
+        return self._once("webhooks", lambda: Webhooks(self.gateway))
 
     @contextmanager
     def command_gateway(self) -> Iterator[Gateway]:

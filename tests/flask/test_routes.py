@@ -13,7 +13,6 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from mpesa_core.routes import ROUTES
 from mpesa_core.webhooks import Webhooks
-from mpesa_core.webhooks.wsgi import wsgi_application
 from tests.flask.hosting import make_app, post
 from tests.test_wsgi import call, environ_of
 from tests.webhook_host import FakeHost
@@ -27,7 +26,7 @@ def app_before(host, **config):
     """An app with a host of the webhooks' tests behind its routes, as the core's own application has it."""
     app = make_app()
     app.config.update(config)
-    app.extensions["mpesa"]._made["application"] = wsgi_application(Webhooks(host, pause=lambda _seconds: None))
+    app.extensions["mpesa"]._made["webhooks"] = Webhooks(host, pause=lambda _seconds: None)
     return app
 
 

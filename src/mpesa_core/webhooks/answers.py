@@ -24,15 +24,17 @@ _LONGEST_DESCRIPTION = 90
 _LONGEST_ID = 64
 
 
+_ACKNOWLEDGEMENT = codec.dumps({"ResultCode": 0, "ResultDesc": "Accepted"})
+_ACKNOWLEDGEMENTS = {
+    CallbackType.C2B_VALIDATION: codec.dumps(dict(ACCEPT)),
+    CallbackType.BILL_PAYMENT: codec.dumps({"resmsg": "Success", "rescode": "200"}),
+    CallbackType.C2B_CONFIRMATION: codec.dumps({"ResultCode": 0, "ResultDesc": "Success"}),
+}
+
+
 def acknowledgement(callback_type: CallbackType) -> bytes:
     """The body that tells M-PESA that its callback has arrived. A validation is accepted by it."""
-    if callback_type is CallbackType.C2B_VALIDATION:
-        return codec.dumps(dict(ACCEPT))
-    if callback_type is CallbackType.BILL_PAYMENT:
-        return codec.dumps({"resmsg": "Success", "rescode": "200"})
-    if callback_type is CallbackType.C2B_CONFIRMATION:
-        return codec.dumps({"ResultCode": 0, "ResultDesc": "Success"})
-    return codec.dumps({"ResultCode": 0, "ResultDesc": "Accepted"})
+    return _ACKNOWLEDGEMENTS.get(callback_type, _ACKNOWLEDGEMENT)
 
 
 def normalised(answer: object) -> Mapping[str, str] | None:

@@ -20,7 +20,7 @@ class Readable(Protocol):
         ...
 
 
-def _lines(headers: Sequence[tuple[str, str]] | Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _pairs(headers: Sequence[tuple[str, str]] | Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return tuple((str(name), str(value)) for name, value in pairs)
 
@@ -35,22 +35,31 @@ class WebhookRequest:
         headers: pairs, or a mapping; the names in any case, a name as often as it came.
         body: bytes, or something to read them from, which is read no further than the announced length and the limit.
         peer: the address of whoever is connected, such as ``196.201.214.200``; never one taken from a header.
+        announced_length: the Content-Length in bytes, by the headers; None where there is none that can be read, or the
+            body comes in chunks.
     """
 
     method: str
     path: str = attrs.field(repr=False)
-    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_lines, repr=False)
+    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs, repr=False)
     body: bytes | Readable = attrs.field(default=b"", repr=False)
     peer: str = ""
+    _lines: Mapping[str, list[str]] = attrs.field(init=False, eq=False, repr=False)
+    announced_length: int | None = attrs.field(init=False, eq=False, repr=False)
 
-    def header_lines(self, name: str) -> list[str]:
+    @_lines.default
+    def _by_name(self) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name, value in self.headers:
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
+    def header_lines(self, name: str) -> Sequence[str]:
         """The values of every header line of that name, in the order in which they came."""
-        wanted = name.lower()
-        return [value for each, value in self.headers if each.lower() == wanted]
+        return self._lines.get(name.lower(), ())
 
-    @property
-    def announced_length(self) -> int | None:
-        """The Content-Length in bytes; None where there is none that can be read, or the body comes in chunks."""
+    @announced_length.default
+    def _length(self) -> int | None:
         lines = self.header_lines("content-length")
         text = lines[0].strip() if len(lines) == 1 else ""
         if self.header_lines("transfer-encoding") or not (text.isascii() and text.isdigit()):

@@ -11,6 +11,7 @@ import inspect
 import logging
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -21,13 +22,13 @@ from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.errors import StorageBusy
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackDraft, Disposition
-from mpesa_core.reading import with_reading, without_reading
+from mpesa_core.reading import read_out, without_reading
 from mpesa_core.routes import match_path
 from mpesa_core.spool import Spool
 from mpesa_core.webhooks.answers import acknowledgement
 from mpesa_core.webhooks.exchange import WebhookRequest, WebhookResponse, read_body
 from mpesa_core.webhooks.refusals import RefusalBudget
-from mpesa_core.webhooks.sources import in_networks, networks, source_of
+from mpesa_core.webhooks.sources import Sources
 from mpesa_core.webhooks.validation import Validator
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ class Webhooks:
         self._host = host
         self._pause = pause
         settings = host.settings
-        self._allowed = networks(settings.callback_ip_allowlist)
-        self._trusted = networks(settings.trusted_proxies)
+        self._sources = Sources(settings.callback_ip_allowlist, settings.trusted_proxies)
         self._refusals = RefusalBudget(settings.refused_per_minute)
         self._spool = Spool(settings.spool_dir) if settings.spool_dir is not None else None
         self._validator = Validator(
@@ -162,24 +162,25 @@ class Webhooks:
             if callback_type is CallbackType.C2B_VALIDATION:
                 decision = self._validator.decide(draft.raw_body, draft.id)
             body = acknowledgement(callback_type) if decision is None else codec.dumps(dict(decision))
-            return attrs.evolve(_response(200, body), after=self._submit(draft.id), callback_id=str(draft.id))
+            return _response(200, body, after=self._submit(draft.id), callback_id=str(draft.id))
         if self._put_in_spool(draft):
             body = acknowledgement(callback_type)
             if callback_type is CallbackType.C2B_VALIDATION:
                 body = codec.dumps(dict(self._validator.decide(draft.raw_body, draft.id)))
-            return attrs.evolve(_response(200, body), callback_id=str(draft.id))
+            return _response(200, body, callback_id=str(draft.id))
         return _response(503, b'{"error":"try again"}', ("Retry-After", "60"))
 
     def _judge(self, request: WebhookRequest, callback_type: CallbackType, token: str | None) -> _Judged:
         settings = self._host.settings
         now = self._host.clock()
-        source = source_of(request.peer, request.header_lines("x-forwarded-for"), self._trusted)
-        draft = CallbackDraft(
-            id=self._host.new_id(),
+        source = self._sources.find(request.peer, request.header_lines("x-forwarded-for"))
+        callback_id = self._host.new_id()
+        make = partial(
+            CallbackDraft,
+            id=callback_id,
             callback_type=callback_type,
-            raw_bytes=b"",
             headers=_kept_headers(request),
-            source_ip=None if source is None else str(source),
+            source_ip=source.address,
             token=token,
             received_at=now,
             next_attempt_at=now,
@@ -187,13 +188,16 @@ class Webhooks:
         limit = settings.max_body_bytes
         announced = request.announced_length
         if announced is not None and announced > limit:
-            return _refused(draft, 413, f"{announced} bytes were announced, {limit} are allowed; the body was not read")
+            error = f"{announced} bytes were announced, {limit} are allowed; the body was not read"
+            return _refused(make(raw_bytes=b""), 413, error)
         body = read_body(request, limit)
         if len(body.content) > limit:
-            return _refused(draft, 413, f"more than the {limit} bytes that are allowed came; the body was not kept")
-        draft = with_reading(attrs.evolve(draft, raw_bytes=body.content))
-        if settings.verify_callback_source_ip and not in_networks(source, self._allowed):
-            why = "could not be read" if source is None else "is not in callback_ip_allowlist"
+            error = f"more than the {limit} bytes that are allowed came; the body was not kept"
+            return _refused(make(raw_bytes=b""), 413, error)
+        raw_body, correlation_id = read_out(callback_id, callback_type, body.content)
+        draft = make(raw_bytes=body.content, raw_body=raw_body, correlation_id=correlation_id)
+        if settings.verify_callback_source_ip and not source.allowed:
+            why = "could not be read" if source.address is None else "is not in callback_ip_allowlist"
             return _refused(draft, 403, f"the source address {why}")
         refused = self._check_token(draft)
         if refused is not None:
@@ -229,9 +233,8 @@ class Webhooks:
         )
         # Not to the spool: it is for what was acknowledged, and strangers could fill its disk.
         kept = self._refusals.spend(draft.received_at) and self._record(draft)
-        answer = _REFUSALS[status]
-        response = _response(status, codec.dumps({"error": answer}))
-        return attrs.evolve(response, callback_id=str(draft.id)) if kept else response
+        body = codec.dumps({"error": _REFUSALS[status]})
+        return _response(status, body, callback_id=str(draft.id) if kept else None)
 
     def _record(self, draft: CallbackDraft) -> bool:
         """Whether the repository has it for good. A busy store is asked again, a few times."""
@@ -294,16 +297,27 @@ def _kept_headers(request: WebhookRequest) -> dict[str, str]:
     kept: dict[str, str] = {}
     names: dict[str, str] = {}
     for name, value in request.headers:
-        first = names.setdefault(name.lower(), _UNSTORABLE.sub(_escape, name))
-        text = "…" if name.lower() in _SECRET_HEADERS else _UNSTORABLE.sub(_escape, value)
+        lower = name.lower()
+        first = names.setdefault(lower, _storable(name))
+        text = "…" if lower in _SECRET_HEADERS else _storable(value)
         kept[first] = f"{kept[first]}, {text}" if first in kept else text
     return kept
+
+
+def _storable(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else _UNSTORABLE.sub(_escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-def _response(status: int, body: bytes, *headers: tuple[str, str]) -> WebhookResponse:
+def _response(
+    status: int,
+    body: bytes,
+    *headers: tuple[str, str],
+    after: Callable[[], None] | None = None,
+    callback_id: str | None = None,
+) -> WebhookResponse:
     fixed = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
-    return WebhookResponse(status=status, headers=(*fixed, *headers), body=body)
+    return WebhookResponse(status=status, headers=(*fixed, *headers), body=body, after=after, callback_id=callback_id)

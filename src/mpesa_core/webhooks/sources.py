@@ -9,19 +9,62 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Network", "in_networks", "networks", "read_address", "source_of"]
+__all__ = ["Network", "Source", "Sources", "in_networks", "networks", "read_address", "source_of"]
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _LONGEST = 64
+_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 256
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|([0-9.]+):\d{1,5}", re.ASCII)
+
+
+@attrs.frozen
+class Source:
+    """Where a request comes from.
+
+    Attributes:
+        address: as text; None where that cannot be told.
+        allowed: whether it is in the allowlist.
+    """
+
+    address: str | None
+    allowed: bool
+
+
+class Sources:
+    """Tells where requests come from. Few addresses call, so what was found for one is remembered.
+
+    Args:
+        allowed: the allowlist, addresses and networks.
+        trusted: one's own proxies.
+    """
+
+    def __init__(self, allowed: Iterable[str], trusted: Iterable[str]) -> None:
+        self._allowed = networks(allowed)
+        self._trusted = networks(trusted)
+        self._remembered = lru_cache(_REMEMBERED)(self._found)
+
+    def find(self, peer: str, forwarded: Sequence[str]) -> Source:
+        """The source of a request; see :func:`source_of`."""
+        # Strangers choose what they forward: it is remembered up to a size.
+        if len(peer) + sum(map(len, forwarded)) > _LONGEST_REMEMBERED:
+            return self._found(peer, *forwarded)
+        return self._remembered(peer, *forwarded)
+
+    def _found(self, peer: str, *forwarded: str) -> Source:
+        address = source_of(peer, forwarded, self._trusted)
+        return Source(None if address is None else str(address), in_networks(address, self._allowed))
 
 
 def networks(entries: Iterable[str]) -> tuple[Network, ...]:

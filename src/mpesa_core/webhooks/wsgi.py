@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def receive_environ(webhooks: Webhooks, environ: Mapping[str, Any], path: str) -
     request = WebhookRequest(
         method=environ.get("REQUEST_METHOD", "GET"),
         path=path,
-        headers=list(_headers(environ)),
+        headers=_headers(environ),
         body=environ["wsgi.input"],
         peer=environ.get("REMOTE_ADDR") or "",
     )
@@ -79,12 +80,17 @@ _WITHOUT_PREFIX = frozenset({"CONTENT_TYPE", "CONTENT_LENGTH"})
 """Some servers give these with ``HTTP_`` as well; what the body was framed by is the one without."""
 
 
-def _headers(environ: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, value in environ.items():
-        if key.startswith("HTTP_") and key[5:] not in _WITHOUT_PREFIX:
-            yield key[5:].replace("_", "-").title(), value
-        elif key in _WITHOUT_PREFIX and value:
-            yield key.replace("_", "-").title(), value
+def _headers(environ: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (_name(key), value)
+        for key, value in environ.items()
+        if (key[5:] not in _WITHOUT_PREFIX if key.startswith("HTTP_") else key in _WITHOUT_PREFIX and value)
+    ]
+
+
+@lru_cache(128)
+def _name(key: str) -> str:
+    return key.removeprefix("HTTP_").replace("_", "-").title()
 
 
 class _Body:
