@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Context, Decimal
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -40,7 +40,8 @@ __all__ = [
     "total",
 ]
 
-NAIROBI = timezone(timedelta(hours=3), "EAT")
+_AHEAD: Final = timedelta(hours=3)
+NAIROBI = timezone(_AHEAD, "EAT")
 """East Africa Time: UTC+3, without daylight saving."""
 
 EXACT: Final = Context(prec=80)
@@ -295,13 +296,10 @@ def to_nairobi(moment: datetime) -> datetime:
     return moment.astimezone(NAIROBI)
 
 
-_DAY_FIRST = r"(?P<day>\d\d)\.(?P<month>\d\d)\.(?P<year>\d{4}) (?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-_YEAR_FIRST = (
-    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[ T](?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-    r"(?:\.(?P<fraction>\d{1,9}))?(?:Z|\+03:?00)?"
-)
-_DIGITS_ONLY = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)"
-_TIMES = tuple(re.compile(form, re.ASCII) for form in (_DIGITS_ONLY, _DAY_FIRST, _YEAR_FIRST))
+_CLOCK = r"(?:[01]\d|2[0-3]):\d\d:\d\d"
+_DAY_FIRST = re.compile(rf"(\d\d)\.(\d\d)\.(\d{{4}}) ({_CLOCK})", re.ASCII)
+_YEAR_FIRST = re.compile(rf"(\d{{4}}-\d\d-\d\d)[ T]({_CLOCK}(?:\.\d{{1,9}})?)(?:Z|\+03:?00)?", re.ASCII)
+_DIGITS_ONLY = re.compile(r"(\d{8})((?:[01]\d|2[0-3])\d{4})", re.ASCII)
 
 
 def from_nairobi(value: object) -> datetime | None:
@@ -311,20 +309,23 @@ def from_nairobi(value: object) -> datetime | None:
     ``2020-08-05T10:13:00Z`` (M-PESA's Z is local time all the same), and nothing that lacks a digit of these: a shorter
     form could mean more than one time.
     """
+    if value is None:
+        return None
     text = _text(int(value) if isinstance(value, Decimal) and _is_whole(value) else value)
-    for form in _TIMES:
-        found = form.fullmatch(text)
-        if found is None:
-            continue
-        groups = found.groupdict()
-        fraction = groups.pop("fraction", None) or ""
-        parts = {name: int(part) for name, part in groups.items()}
-        try:
-            local = datetime(**parts, microsecond=int(fraction[:6].ljust(6, "0")), tzinfo=NAIROBI)
-            return local.astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
-    return None
+    if found := _DIGITS_ONLY.fullmatch(text):
+        date, clock = found.groups()
+    elif found := _DAY_FIRST.fullmatch(text):
+        day, month, year, clock = found.groups()
+        date = f"{year}-{month}-{day}"
+    elif found := _YEAR_FIRST.fullmatch(text):
+        date, clock = found.groups()
+    else:
+        return None
+    try:
+        # Read as if it were UTC, and moved: several times as fast as a conversion from one zone to another.
+        return datetime.fromisoformat(f"{date}T{clock}Z") - _AHEAD
+    except (ValueError, OverflowError):
+        return None
 
 
 def _is_whole(value: Decimal) -> bool:

@@ -10,7 +10,7 @@ Sources: the pages of Safaricom's developer portal on each product, and captured
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -276,36 +276,51 @@ _TOO_MUCH = Decimal(10) ** 10
 
 
 def _blank(value: object) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or (isinstance(value, str) and (not value or value.isspace()))
 
 
 class _Facts:
-    """Named values, and what went wrong in reading them."""
+    """Named values, and what went wrong in reading them. A name without a value, or with a blank one, says nothing."""
 
-    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, values: dict[str, Any]) -> None:
         self.problems: list[str] = []
-        self._values: dict[str, list[Any]] = {}
-        for name, value in pairs:
-            if not (value is None or (isinstance(value, str) and (not value or value.isspace()))):  # as _blank, inline
-                if name in self._values:
-                    self._values[name].append(value)
-                else:
-                    self._values[name] = [value]
+        self._values = values
+        self._repeated: dict[str, list[Any]] = {}
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[str, Any]]) -> _Facts:
+        """Of names that may repeat."""
+        facts = cls(dict(pairs))
+        if len(facts._values) != len(pairs):
+            told: dict[str, list[Any]] = {}
+            for name, value in pairs:
+                if not _blank(value):
+                    told.setdefault(name, []).append(value)
+            facts._values = {name: values[0] for name, values in told.items()}
+            facts._repeated = {name: values[1:] for name, values in told.items() if len(values) > 1}
+        return facts
 
     def first(self, *names: str) -> Any:
         """The first value under the first of the names that has one, or None."""
         for name in names:
-            if name in self._values:
-                return self._values[name][0]
+            value = self._values.get(name)
+            if not _blank(value):
+                return value
         return None
 
     def has(self, *names: str) -> bool:
         """Whether one of the names has a value."""
-        return any(name in self._values for name in names)
+        return self.first(*names) is not None
 
-    def certain(self, names: tuple[str, ...], read: Callable[[Any], Any]) -> Any:
+    def certain(self, read: Callable[[Any], Any], *names: str) -> Any:
         """What all values under the names say alike; None, and a problem, if one is unreadable or they differ."""
-        found = [read(value) for name in names for value in self._values.get(name, ())]
+        found: list[Any] = []
+        for name in names:
+            value = self._values.get(name)
+            if not _blank(value):
+                found.append(read(value))
+                if self._repeated:
+                    found += map(read, self._repeated.get(name, ()))
         if not found:
             return None
         if None in found:
@@ -318,17 +333,17 @@ class _Facts:
 
     def amount(self, *names: str) -> Decimal | None:
         """Shillings with two decimals."""
-        found: Decimal | None = self.certain(names, _shillings)
+        found: Decimal | None = self.certain(_shillings, *names)
         return found
 
     def identifier(self, *names: str) -> str | None:
         """Text that a row is found by."""
-        found: str | None = self.certain(names, lambda value: to_text(value, longest=_LONGEST_ID))
+        found: str | None = self.certain(_identifier, *names)
         return found
 
     def receipt(self, *names: str) -> str | None:
         """A receipt that is no dummy."""
-        found: str | None = self.certain(names, _receipt)
+        found: str | None = self.certain(_receipt, *names)
         return found or None
 
     def text(self, *names: str) -> str | None:
@@ -342,6 +357,10 @@ class _Facts:
     def moment(self, *names: str) -> datetime | None:
         """A time."""
         return from_nairobi(self.first(*names))
+
+
+def _identifier(value: Any) -> str | None:
+    return to_text(value, longest=_LONGEST_ID)
 
 
 def _shillings(value: Any) -> Decimal | None:
@@ -413,7 +432,7 @@ def _pairs(container: Any, list_name: str, key: str, value: str) -> tuple[tuple[
 def _stk(kind: CallbackType, body: Any) -> Callback:
     told = _object_in(body, "Body", "stkCallback")
     pairs, odd = _pairs(told.get("CallbackMetadata"), "Item", "Name", "Value")
-    envelope, items = _Facts(told.items()), _Facts(pairs)
+    envelope, items = _Facts(told), _Facts.of(pairs)
     code, description = to_code(told.get("ResultCode")), envelope.text("ResultDesc")
     checkout = envelope.identifier("CheckoutRequestID")
     receipt, amount = items.receipt("MpesaReceiptNumber"), items.amount("Amount")
@@ -458,7 +477,7 @@ def stk_query_answer(body: Any) -> StkQueryAnswer:
             raw=body,
             problem="the question was answered with an error",
         )
-    facts = _Facts(body.items())
+    facts = _Facts(body)
     result, response = to_code(body.get("ResultCode")), to_text(body.get("ResponseCode"))
     description = facts.text("ResultDesc")
     checkout = facts.identifier("CheckoutRequestID")
@@ -498,7 +517,7 @@ def _paid(facts: _Facts, receipt: str | None, amount: Decimal | None) -> tuple[O
 
 
 def _c2b(kind: CallbackType, body: Any) -> Callback:
-    facts = _Facts(_lowered(body, "a C2B payment").items())
+    facts = _Facts(_lowered(body, "a C2B payment"))
     if not facts.has("transid"):
         raise _Unfit("a C2B payment without TransID")
     receipt, amount = facts.receipt("transid"), facts.amount("transamount")
@@ -562,7 +581,7 @@ def _read_result(kind: CallbackType, body: Any) -> _Result:
     told = _object_in(body, "Result")
     pairs, odd = _pairs(told.get("ResultParameters"), "ResultParameter", "Key", "Value")
     references, _ = _pairs(told.get("ReferenceData"), "ReferenceItem", "Key", "Value")
-    envelope = _Facts(told.items())
+    envelope = _Facts(told)
     code, description = to_code(told.get("ResultCode")), envelope.text("ResultDesc")
     outcome = outcome_of(code, _FAMILIES[kind], description=description or "")
     problems = ["ResultParameters cannot be read"] if odd else []
@@ -572,7 +591,7 @@ def _read_result(kind: CallbackType, body: Any) -> _Result:
         outcome = Outcome.PENDING
     return _Result(
         envelope=envelope,
-        parameters=_Facts(pairs),
+        parameters=_Facts.of(pairs),
         pairs=pairs,
         references=references,
         code=code,
@@ -605,7 +624,7 @@ def _result(kind: CallbackType, body: Any) -> Callback:
         told.outcome, problems, "the particulars of a success without its code" if carried_out else None
     )
     party = parameters.text("ReceiverPartyPublicName", "CreditPartyPublicName")
-    references = _Facts(told.references)
+    references = _Facts.of(told.references)
     return ResultCallback(
         callback_type=kind,
         outcome=outcome,
@@ -632,7 +651,7 @@ def _result(kind: CallbackType, body: Any) -> Callback:
 def _status(kind: CallbackType, body: Any) -> Callback:
     told = _read_result(kind, body)
     parameters = told.parameters
-    status = parameters.certain(("TransactionStatus",), to_text)
+    status = parameters.certain(to_text, "TransactionStatus")
     outcome = Outcome.UNKNOWN
     if told.outcome is Outcome.SUCCESS:
         outcome = transaction_status_outcome(status)
@@ -670,7 +689,7 @@ def _balance(kind: CallbackType, body: Any) -> Callback:
     told = _read_result(kind, body)
     conversation = told.envelope.identifier("ConversationID")
     originator = told.envelope.identifier("OriginatorConversationID")
-    listed = told.parameters.certain(("AccountBalance",), lambda value: to_text(value, longest=8192))
+    listed = told.parameters.certain(lambda value: to_text(value, longest=8192), "AccountBalance")
     balances = read_balances(listed) if isinstance(listed, str) else ()
     problems = [*told.odd, *told.envelope.problems, *told.parameters.problems]
     if told.outcome is Outcome.SUCCESS and not balances:
@@ -698,7 +717,7 @@ def _timeout(kind: CallbackType, body: Any) -> Callback:
     """Either form: our own request posted back, or a result; M-PESA documents neither."""
     whole = _object_in(body)
     inner = whole.get("Result")
-    facts = _Facts((inner if isinstance(inner, dict) else whole).items())
+    facts = _Facts(inner if isinstance(inner, dict) else whole)
     conversation = facts.identifier("ConversationID")
     originator = facts.identifier("OriginatorConversationID")
     return TimeoutNotice(
@@ -716,7 +735,7 @@ def _timeout(kind: CallbackType, body: Any) -> Callback:
 
 
 def _express(kind: CallbackType, body: Any) -> Callback:
-    facts = _Facts(_lowered(body, "an express checkout").items())
+    facts = _Facts(_lowered(body, "an express checkout"))
     if not facts.has("requestid", "resultcode"):
         raise _Unfit("an express checkout without requestId and resultCode")
     code, description = to_code(facts.first("resultcode")), facts.text("resultdesc")
@@ -746,7 +765,7 @@ def _express(kind: CallbackType, body: Any) -> Callback:
 
 
 def _bill(kind: CallbackType, body: Any) -> Callback:
-    facts = _Facts(_lowered(body, "a bill payment").items())
+    facts = _Facts(_lowered(body, "a bill payment"))
     if not facts.has("transactionid"):
         raise _Unfit("a bill payment without transactionId")
     receipt, amount = facts.receipt("transactionid"), facts.amount("paidamount")
@@ -769,13 +788,13 @@ def _bill(kind: CallbackType, body: Any) -> Callback:
 
 def _standing_order(kind: CallbackType, body: Any) -> Callback:
     whole = _lowered(body, "a standing order")
-    header = _Facts(_lowered(whole.get("responseheader"), "the header").items())
+    header = _Facts(_lowered(whole.get("responseheader"), "the header"))
     inside = _lowered(whole.get("responsebody") or {}, "the body")
     data = inside.get("responsedata")
     items = [_lowered(item, "the data") for item in data if isinstance(item, dict)] if isinstance(data, list) else []
     named = [(item["name"].lower(), item.get("value")) for item in items if isinstance(item.get("name"), str)]
-    facts = _Facts([*(("responsecode", header.first("responsecode")),), *named])
-    code = facts.certain(("responsecode",), to_code)
+    facts = _Facts.of([("responsecode", header.first("responsecode")), *named])
+    code = facts.certain(to_code, "responsecode")
     request, response = header.identifier("requestrefid"), header.identifier("responserefid")
     statuses = [text.upper() for name, value in named if name == "status" and (text := to_text(value))]
     problems = [*facts.problems, *header.problems]
@@ -801,7 +820,7 @@ def _standing_order(kind: CallbackType, body: Any) -> Callback:
 
 
 def _pull(kind: CallbackType, body: Any) -> Callback:
-    facts = _Facts(_lowered(body, "a pulled transaction").items())
+    facts = _Facts(_lowered(body, "a pulled transaction"))
     if not facts.has("transactionid"):
         raise _Unfit("a pulled transaction without transactionId")
     receipt, amount = facts.receipt("transactionid"), facts.amount("amount")
@@ -847,13 +866,14 @@ _DECODERS: Mapping[CallbackType, Callable[[CallbackType, Any], Callback]] = {
 }
 
 _SECRETS = frozenset({"securitycredential", "password", "passkey", "initiatorpassword", "access_token"})
-_SECRETS_IN_BODIES = tuple(name.encode() for name in sorted(_SECRETS))
 
 
 def _may_hold_credentials(body: bytes) -> bool:
     """Whether one of their names may be in the text: in its own letters, or spelt by escapes or beyond ASCII."""
-    lowered = body.lower()
-    return not body.isascii() or b"\\u" in body or any(name in lowered for name in _SECRETS_IN_BODIES)
+    if b"\\" in body or not body.isascii():
+        return True
+    lowered = body.decode().lower()  # text is searched faster than bytes are; one word after the other, than by any()
+    return "password" in lowered or "passkey" in lowered or "securitycredential" in lowered or "access_token" in lowered
 
 
 def _without_credentials(value: Any) -> None:

@@ -11,7 +11,7 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -44,6 +44,7 @@ _MOST_KEYS = 1000
 _MOST_CONTAINERS = 10_000
 """Objects and lists of one body; a page of a hundred pulled transactions has 102."""
 
+_BLANKS = " \t\n\r"  # JSON's own, fewer than Python's
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _MAY_HOLD_UNSTORABLE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
@@ -68,13 +69,16 @@ def loads(body: bytes) -> Any:
     containers = body.count(b"{") + body.count(b"[")
     if containers > _MOST_CONTAINERS:
         raise ValueError(f"the JSON has more than {_MOST_CONTAINERS} objects and lists")
-    mend = _MAY_HOLD_UNSTORABLE.search(body) is not None
+    mend = b"\\u" in body and _MAY_HOLD_UNSTORABLE.search(body) is not None
     try:
-        value = (_MENDING_DECODER if mend else _DECODER).decode(text)
+        value, end = (_MENDING_DECODER if mend else _DECODER).raw_decode(text, len(text) - len(text.lstrip(_BLANKS)))
     except RecursionError:
         raise ValueError(f"the JSON is nested deeper than {_DEEPEST} levels") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    rest = text[end:].lstrip(_BLANKS)
+    if rest:
+        raise ValueError(f"the body is not JSON: Extra data at character {len(text) - len(rest)}")
     if containers <= _DEEPEST and not mend:
         return value  # too few to be too deep
     return _checked_depth(value, mend=mend)
@@ -87,6 +91,8 @@ def _integer(literal: str) -> int:
 
 
 def _number(literal: str) -> Decimal:
+    if len(literal) <= _LONGEST_NUMBER and "e" not in literal and "E" not in literal:
+        return Decimal(literal)  # 40 digits and a point are in every range
     value = _decimal(literal)
     if value is None:
         raise ValueError("a number that is out of every range")
@@ -98,12 +104,12 @@ def _constant(name: str) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > _MOST_KEYS:
-        raise ValueError(f"an object with more than {_MOST_KEYS} keys")
     found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object has a key twice")
-    return found
+    if len(found) == len(pairs) <= _MOST_KEYS:
+        return found
+    raise ValueError(
+        f"an object with more than {_MOST_KEYS} keys" if len(pairs) > _MOST_KEYS else "an object has a key twice"
+    )
 
 
 def _mended_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -180,11 +186,8 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 def _decimal(text: str) -> Decimal | None:
     if len(text) > _LONGEST_NUMBER or not _DECIMAL.fullmatch(text):
         return None
-    try:
-        value = Decimal(text)
-    except InvalidOperation:  # pragma: no cover - the pattern admits nothing that Decimal refuses
-        return None
-    return value if value.is_finite() and -64 <= value.adjusted() <= 64 else None
+    value = Decimal(text)
+    return value if -64 <= value.adjusted() <= 64 else None
 
 
 def to_decimal(value: object) -> Decimal | None:
@@ -192,20 +195,21 @@ def to_decimal(value: object) -> Decimal | None:
 
     A float is refused too: it would mean that the JSON was not read by :func:`loads`.
     """
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int) and -_PLAIN_WHOLE < value < _PLAIN_WHOLE:
-        return Decimal(value)
-    if isinstance(value, (int, Decimal)):
-        return _decimal(str(value)) if isinstance(value, Decimal) or abs(value) < 10**_LONGEST_NUMBER else None
     if isinstance(value, str):
         text = value.strip() if len(value) <= 2 * _LONGEST_NUMBER else ""
-        return _decimal(text.replace(",", "") if _GROUPED.fullmatch(text) else text)
-    return None
+        return _decimal(text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text)
+    if isinstance(value, Decimal):
+        return _decimal(str(value))
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    if -_PLAIN_WHOLE < value < _PLAIN_WHOLE:
+        return Decimal(value)
+    return _decimal(str(value)) if abs(value) < 10**_LONGEST_NUMBER else None
 
 
 _CODE = re.compile(r"0|-?[1-9]\d{0,9}", re.ASCII)
 _LONGEST_CODE = 64
+_CODES_END = 2**31
 
 
 def to_code(value: object) -> int | str | None:
@@ -220,6 +224,8 @@ def to_code(value: object) -> int | str | None:
     ``true``, ``null``, ``""``, a list      ``None``: unknown
     ======================================  =======================
     """
+    if type(value) is int and -_CODES_END <= value < _CODES_END:
+        return value
     if isinstance(value, bool):
         return None
     if isinstance(value, Decimal):
@@ -231,7 +237,7 @@ def to_code(value: object) -> int | str | None:
     text = str(value).strip() if isinstance(value, int) or len(value) <= 2 * _LONGEST_CODE else ""
     if not 0 < len(text) <= _LONGEST_CODE:
         return None
-    return int(text) if _CODE.fullmatch(text) and -(2**31) <= int(text) < 2**31 else text
+    return int(text) if _CODE.fullmatch(text) and -_CODES_END <= int(text) < _CODES_END else text
 
 
 _LONGEST_TEXT = 1024
@@ -244,9 +250,12 @@ def to_text(value: object, *, longest: int = _LONGEST_TEXT) -> str | None:
         value: from :func:`loads`.
         longest: longer text is none (M-PESA's longest, a description, has 1024 characters).
     """
-    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         return None
-    text = (format(value, "f") if isinstance(value, Decimal) else str(value)).strip()
+    else:
+        text = format(value, "f") if isinstance(value, Decimal) else str(value)
     return text if 0 < len(text) <= longest else None
 
 

@@ -1419,7 +1419,7 @@ def outcome_of(
         return Outcome.UNKNOWN
     if from_query and _STILL_PROCESSING.search(description):
         return Outcome.PENDING  # one SDK saw code 1 with "The transaction is still under processing"
-    if family is Family.REVERSAL and found.code == 21 and _SAYS_SUCCESS.search(description):
+    if found.code == 21 and family is Family.REVERSAL and _SAYS_SUCCESS.search(description):
         return Outcome.UNKNOWN  # an older official sample has 21 with a text and parameters of success
     return found.outcome
 
