@@ -224,7 +224,10 @@ class Bus(Protocol):
 
 
 class BlinkerBus:
-    """The bus of the core: blinker's signals above, with one sender."""
+    """The bus of the core: blinker's signals above, with one sender.
+
+    A bus may have ``hears`` or leave it out: what nobody listens to need not be prepared.
+    """
 
     def __init__(self, sender: Any = "mpesa_core", signals: Mapping[str, Signal] = SIGNALS) -> None:
         self.sender = sender
@@ -233,6 +236,10 @@ class BlinkerBus:
     def _receivers(self, signal: str) -> Iterator[Any]:
         # blinker's own send() stops at the first exception, so the receivers are called from here.
         yield from list(self._signals[signal].receivers_for(self.sender))
+
+    def hears(self, signal: str) -> bool:
+        """Whether somebody listens to the signal."""
+        return bool(self._signals[signal].has_receivers_for(self.sender))
 
     def call(self, receiver: Any, arguments: Mapping[str, Any]) -> Any:
         """Call one receiver, to its end; an adapter puts around it what its framework's code expects.

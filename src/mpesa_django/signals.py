@@ -122,6 +122,10 @@ class DjangoBus:
             return self._callbacks
         return self._others.get(signal.partition("_")[0], self._transactions)
 
+    def hears(self, signal: str) -> bool:
+        """Whether somebody listens to the signal."""
+        return SIGNALS[signal].has_listeners(self.sender(signal))
+
     def deliver(self, signal: str, arguments: Mapping[str, Any]) -> list[Reply]:
         """Call every receiver of the signal, each in isolation; what one raises is logged and returned.
 

@@ -30,6 +30,22 @@ DEFECTS = {
         """,
         "test_a_claim_by_the_time_that_was_read",
     ),
+    "SettlesWithoutComparing": (
+        """
+        def change_with_callback(self, row_id, version, changes, callback_id, expected, closing):
+            row = self.change(row_id, version, changes)
+            return row and self.change_callback(callback_id, expected, closing) is not None and row
+        """,
+        "test_a_change_whose_callback_somebody_has_taken",
+    ),
+    "ClosesWithoutSettling": (
+        """
+        def change_with_callback(self, row_id, version, changes, callback_id, expected, closing):
+            closed = self.change_callback(callback_id, expected, closing)
+            return self.change(row_id, version, changes) if closed else None
+        """,
+        "test_a_callback_whose_change_comes_too_late",
+    ),
     "ClaimComparesSeconds": (
         """
         def change_callback(self, callback_id, expected, changes):

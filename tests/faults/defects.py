@@ -35,6 +35,8 @@ class Defect:
 
 
 class _Passing:
+    batch = change_with_callback = None  # every change goes by change()
+
     def __init__(self, inner: Any, bus: Any) -> None:
         self.inner = inner
         self.bus = bus
@@ -58,8 +60,6 @@ class _ReadCheckSave(_Passing):
 
 class _NoFence(_Passing):
     """Remembers nowhere that a settlement is still to be announced."""
-
-    batch = None  # every change goes by this one
 
     def change(self, transaction_id: Any, version: int, changes: Mapping[str, Any]) -> Any:
         kept = {name: value for name, value in changes.items() if name not in ("announce_until", "idempotency_locked")}

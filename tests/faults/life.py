@@ -99,11 +99,16 @@ class SteppedRepository:
 class Receivers:
     """A bus whose receivers write down what they saw, before anything is marked; with a step on both sides."""
 
-    def __init__(self, record: Record, steps: Callable[[str], None], place: Place) -> None:
+    def __init__(self, record: Record, steps: Callable[[str], None], place: Place, *, all_ears: bool) -> None:
         self._record = record
         self._steps = steps
         self._place = place
+        self._all_ears = all_ears
         self._bus = place.bus(self._hear)
+
+    def hears(self, name: str) -> bool:
+        """Whether somebody listens; to callbacks only with all ears, so that they are settled in each of the two ways."""
+        return self._all_ears or name != "callback_received"
 
     def deliver(self, name: str, arguments: Mapping[str, Any]) -> list[Any]:
         self._steps(f"before {name}")
@@ -192,7 +197,7 @@ class Life:
         self.payments = {payment.key: payment for payment in payments}
         self._random = random.Random(seed)
         repository: Any = SteppedRepository(place.repository(), self.steps)
-        bus: Any = Receivers(record, self.steps, place)
+        bus: Any = Receivers(record, self.steps, place, all_ears=random.Random(f"{seed} listens").random() < 0.5)
         if defect is not None:
             repository, bus = defect.repository(repository, bus)
         [notices] = {payment.story.queue_timeout for payment in payments if payment.story.flow == "B2C"} or {"ask"}

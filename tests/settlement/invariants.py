@@ -215,7 +215,7 @@ class Books:
                 self.allowed[*key, signal] += 1
 
     def callback_changed(self, actor, before, after):
-        if after.attempts > before.attempts:
+        if after.attempts > before.attempts and after.next_attempt_at is not None:  # claimed
             alive = self._lapses(after.id, actor)
             self.told_allowed[after.id] += alive or bool(self.told[after.id])
             self.raised_allowed[after.raw_bytes] += alive or after.id in self.raised_by
@@ -287,7 +287,8 @@ class Books:
                 self.check((row.id, generation) in self.settlements, "generation", f"{generation} of {row!r}")
         for callback in callbacks:
             count, most = self.told[callback.id], 1 + self.told_allowed[callback.id]
-            self.check(count >= 1 or not callback.processed, "untold", f"{callback!r}")
+            told = count >= 1 or not callback.processed or not self.world.heard
+            self.check(told, "untold", f"{callback!r}")
             self.check(count <= most, "told again", f"callback_received of {callback!r}: {count} times, {most} allowed")
         for key, count in self.raised.items():
             most = 1 + self.raised_allowed[key[1]]

@@ -10,7 +10,7 @@ import attrs
 from mpesa_core.payments.decide import Postpone
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.settlement.engine import Closed, Disposition, Engine
-from tests.settlement.simulation import Variant
+from tests.settlement.simulation import Joint, Variant
 
 __all__ = ["MUTANTS"]
 
@@ -126,4 +126,24 @@ class ReadCheckSave(Variant):
         return _Saves()
 
 
-MUTANTS = {mutant.name: mutant for mutant in (NoFence, ConflictElsewhere, MarkFirst, NoClaim, ReadCheckSave)}
+class _ClosesAnyway(MemoryRepository):
+    """Closes the callback whose settlement somebody else was faster than."""
+
+    def change_with_callback(self, transaction_id, version, changes, callback_id, expected_next_attempt, closing):
+        row = self.change(transaction_id, version, changes)
+        self.change_callback(callback_id, expected_next_attempt, closing)
+        return row
+
+
+class ClosesAnyway(Joint):
+    """Settling and closing in one operation, of which one half may be done."""
+
+    name = "closes_anyway"
+
+    def repository(self):
+        return _ClosesAnyway()
+
+
+MUTANTS = {
+    mutant.name: mutant for mutant in (NoFence, ConflictElsewhere, MarkFirst, NoClaim, ReadCheckSave, ClosesAnyway)
+}

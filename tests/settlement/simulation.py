@@ -20,13 +20,13 @@ from mpesa_core.payments.records import CallbackDraft
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.settings import Settings
 from mpesa_core.settlement import engine as engine_module
-from mpesa_core.settlement.effects import Deliver, Recorded, ResolveC2B, Send, StoreBatch, StoreCall
+from mpesa_core.settlement.effects import Deliver, Heard, Recorded, ResolveC2B, Send, StoreBatch, StoreCall
 from mpesa_core.settlement.engine import Engine
 from mpesa_core.settlement.initiation import Initiation
 from tests.settlement.invariants import Books
 from tests.settlement.script import Daraja
 
-__all__ = ["SETTINGS", "START", "Actor", "Batched", "Variant", "World", "quiet_engine"]
+__all__ = ["SETTINGS", "START", "Actor", "Batched", "Joint", "JointlyBatched", "Variant", "World", "quiet_engine"]
 
 START = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
@@ -59,6 +59,8 @@ class Variant:
     """What runs: the real engine on the real repository. A mutant overrides one of the two."""
 
     name = "real"
+    heard = True
+    """Somebody listens to callback_received."""
 
     def engine(self, world: World) -> Engine:
         return Engine(world.settings, world.clock, world.new_id)
@@ -74,6 +76,25 @@ class Batched(Variant):
 
     def engine(self, world: World) -> Engine:
         return Engine(world.settings, world.clock, world.new_id, batches=True)
+
+
+class Joint(Variant):
+    """A repository that settles and closes in one operation, and nobody listens to callback_received."""
+
+    name = "joint"
+    heard = False
+
+    def engine(self, world: World) -> Engine:
+        return Engine(world.settings, world.clock, world.new_id, joint=True)
+
+
+class JointlyBatched(Joint):
+    """Both."""
+
+    name = "jointly_batched"
+
+    def engine(self, world: World) -> Engine:
+        return Engine(world.settings, world.clock, world.new_id, batches=True, joint=True)
 
 
 class Actor:
@@ -113,6 +134,7 @@ class World:
         self.lines: list[str] | None = [] if trace else None
         self._ids = 0
         self._names = 0
+        self.heard = variant.heard
         self.repository = variant.repository()
         self.books = Books(self, rules)
         self.daraja = Daraja(self)
@@ -217,6 +239,8 @@ class World:
                 return self._change(actor, *effect.arguments)
             if name == "change_callback":
                 return self._change_callback(actor, *effect.arguments)
+            if name == "change_with_callback":
+                return self._change_both(actor, *effect.arguments)
             result = getattr(self.repository, name)(*effect.arguments, **effect.keywords)
             if name == "add":
                 self.books.added(actor, result)
@@ -229,6 +253,8 @@ class World:
             return self.daraja.answer(effect.operation)
         if kind is Recorded:
             return None
+        if kind is Heard:
+            return self.heard
         assert kind is ResolveC2B
         return {"order": 7}
 
@@ -252,6 +278,14 @@ class World:
         if done:
             self.books.callback_changed(actor, before, self.repository.get_callback(callback_id))
         return done
+
+    def _change_both(self, actor, transaction_id, version, changes, callback_id, expected, closing):
+        row, callback = self.repository.get(transaction_id), self.repository.get_callback(callback_id)
+        after = self.repository.change_with_callback(transaction_id, version, changes, callback_id, expected, closing)
+        if after is not None:
+            self.books.changed(actor, row, after)
+            self.books.callback_changed(actor, callback, self.repository.get_callback(callback_id))
+        return after
 
     # -- time and post ---------------------------------------------------------------------------------------------
 

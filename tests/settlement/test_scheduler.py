@@ -10,7 +10,7 @@ from tests.settlement.invariants import RULES
 from tests.settlement.mutants import MUTANTS
 from tests.settlement.scenarios import SCENARIOS
 from tests.settlement.scheduler import main, run, search
-from tests.settlement.simulation import Batched, quiet_engine
+from tests.settlement.simulation import Batched, Joint, JointlyBatched, quiet_engine
 from tests.trials import SEED, fresh_seed, scaled
 
 FIXED = 20_261_121
@@ -47,6 +47,13 @@ def test_every_invariant_holds_for_callbacks_side_by_side(part):
     hold(2000, fresh_seed() + part, Batched())
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("variant", [Joint, JointlyBatched])
+def test_every_invariant_holds_for_settling_and_closing_in_one(variant):
+    """The same, where a callback that settles is not claimed, and is closed by what settles: by itself and in batches."""
+    hold(2500, fresh_seed(), variant())
+
+
 # What is found here is what the rule is there for: not that it is broken, but what comes of it. Beside each bound stands
 # how many schedules it took when this was written.
 @pytest.mark.parametrize(
@@ -57,6 +64,7 @@ def test_every_invariant_holds_for_callbacks_side_by_side(part):
         ("mark_first", None, {"unannounced"}, 1000),  # 34
         ("no_claim", None, {"told again"}, 200),  # 1
         ("read_check_save", ["reversal_unknown", "reversals_race"], {"over-refunded"}, 500),  # 7
+        ("closes_anyway", None, {"outcome"}, 2000),  # 169
     ],
 )
 def test_each_rule_is_needed(mutant, scenarios, rules, bound):

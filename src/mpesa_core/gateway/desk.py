@@ -18,6 +18,7 @@ from mpesa_core.daraja.pull import PullRegistered, RegisterPull
 from mpesa_core.dues import keeps
 from mpesa_core.errors import InvalidField, MpesaError, TransactionNotFound
 from mpesa_core.payments.records import CallbackRecord, TransactionRecord
+from mpesa_core.repository.protocol import JointChange, missing_operations
 from mpesa_core.routes import callback_urls
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.effects import Procedure, StoreCall, send
@@ -58,7 +59,8 @@ class Desk:
         self.settings = settings
         self.clock = clock
         self.new_id = new_id
-        self.engine = Engine(settings, clock, new_id, **keeps(repository), batches=batches)
+        joint = not missing_operations(repository, JointChange)
+        self.engine = Engine(settings, clock, new_id, **keeps(repository), batches=batches, joint=joint)
         self._store = repository
         self._initiation = Initiation(self.engine, new_id)
         self._account_name = account

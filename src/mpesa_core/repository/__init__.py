@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from mpesa_core.repository.memory import MemoryRepository
 from mpesa_core.repository.protocol import (
     AsyncInvoiceRepository,
+    AsyncJointChange,
     AsyncLatestScan,
     AsyncRepository,
     AsyncSettledScan,
     AsyncSubscriptionRepository,
     Batches,
     InvoiceRepository,
+    JointChange,
     LatestScan,
     Repository,
     SettledScan,
@@ -27,12 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncInvoiceRepository",
+    "AsyncJointChange",
     "AsyncLatestScan",
     "AsyncRepository",
     "AsyncSettledScan",
     "AsyncSubscriptionRepository",
     "Batches",
     "InvoiceRepository",
+    "JointChange",
     "LatestScan",
     "MemoryRepository",
     "Repository",

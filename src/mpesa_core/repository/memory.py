@@ -165,12 +165,32 @@ class MemoryRepository(MemoryDues):
         check_names(changes, TRANSACTION_CHANGES)
         new = kept(changes, TRANSACTION)
         with self._lock:
-            row = self._transactions.get(transaction_id)
-            if row is None or row.version != version:
+            return self._changed(transaction_id, version, new)
+
+    def change_with_callback(
+        self,
+        transaction_id: UUID,
+        version: int,
+        changes: Mapping[str, Any],
+        callback_id: UUID,
+        expected_next_attempt: datetime | None,
+        closing: Mapping[str, Any],
+    ) -> Transaction | None:
+        """:meth:`change` and :meth:`change_callback` together: both, or neither.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
+        """
+        check_names(changes, TRANSACTION_CHANGES)
+        check_names(closing, CALLBACK_CHANGES)
+        new, closed = kept(changes, TRANSACTION), kept(closing, CALLBACK)
+        with self._lock:
+            callback = self._callbacks.get(callback_id)
+            if callback is None or callback.next_attempt_at != expected_next_attempt:
                 return None
-            changed = attrs.evolve(row, **new, version=version + 1)
-            self._refuse_duplicates(changed)
-            self._put(changed, row)
+            changed = self._changed(transaction_id, version, new)
+            if changed is not None:
+                self._put_callback(attrs.evolve(callback, **closed))
             return changed
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[Transaction]:
@@ -204,7 +224,7 @@ class MemoryRepository(MemoryDues):
             return self._first(rows, None, lambda row: row.initiated_at)
 
     def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
-        """Several of ``find``, ``change`` and ``change_callback``; what each returned or raised."""
+        """Several of ``find`` and of the changes; what each returned or raised."""
 
         def attempt(name: str, arguments: tuple[Any, ...]) -> Any:
             try:
@@ -244,6 +264,15 @@ class MemoryRepository(MemoryDues):
         """Nothing to close; here so that one repository can stand in for another."""
 
     # Below here the lock is held.
+
+    def _changed(self, transaction_id: UUID, version: int, new: Mapping[str, Any]) -> Transaction | None:
+        row = self._transactions.get(transaction_id)
+        if row is None or row.version != version:
+            return None
+        changed = attrs.evolve(row, **new, version=version + 1)
+        self._refuse_duplicates(changed)
+        self._put(changed, row)
+        return changed
 
     def _last(self, rows: Mapping[UUID, Any], limit: int, before: UUID | None) -> list[Any]:
         everything = len(self._order)

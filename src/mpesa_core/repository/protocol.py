@@ -31,6 +31,7 @@ from mpesa_core.payments.subscriptions import SubscriptionDraft, SubscriptionKey
 
 __all__ = [
     "AsyncInvoiceRepository",
+    "AsyncJointChange",
     "AsyncLatestScan",
     "AsyncRepository",
     "AsyncSettledScan",
@@ -38,6 +39,7 @@ __all__ = [
     "Batches",
     "CallerTransactions",
     "InvoiceRepository",
+    "JointChange",
     "LatestScan",
     "Repository",
     "SettledScan",
@@ -245,6 +247,54 @@ class CallerTransactions(Protocol):
         ...
 
 
+class JointChange(Protocol):
+    """What a store may offer besides, and may leave out: settling and closing the callback that says so in one commit.
+
+    With it a callback that settles a payment needs no claim: whoever is second, changes nothing.
+    """
+
+    def change_with_callback(
+        self,
+        transaction_id: UUID,
+        version: int,
+        changes: Mapping[str, Any],
+        callback_id: UUID,
+        expected_next_attempt: datetime | None,
+        closing: Mapping[str, Any],
+    ) -> TransactionRecord | None:
+        """:meth:`Repository.change` and :meth:`Repository.change_callback` together: both, or neither.
+
+        Args:
+            transaction_id: whose.
+            version: what the caller read.
+            changes: of the transaction.
+            callback_id: whose.
+            expected_next_attempt: what the caller read.
+            closing: changes of the callback.
+
+        Returns:
+            The transaction as it is now; None when somebody else was first at one of the two: neither is changed.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another row; neither is changed.
+        """
+        ...
+
+
+class AsyncJointChange(Protocol):
+    """The same as a coroutine. See :class:`JointChange`."""
+
+    def change_with_callback(
+        self,
+        transaction_id: UUID,
+        version: int,
+        changes: Mapping[str, Any],
+        callback_id: UUID,
+        expected_next_attempt: datetime | None,
+        closing: Mapping[str, Any],
+    ) -> Awaitable[TransactionRecord | None]: ...
+
+
 class Batches(Protocol):
     """What a store may offer besides, and may leave out: several operations at once, as after an outage.
 
@@ -257,7 +307,8 @@ class Batches(Protocol):
         What is wrong with one of them must not undo the others.
 
         Args:
-            calls: the name of each, ``find``, ``change`` or ``change_callback``, and its arguments.
+            calls: the name of each, ``find``, ``change`` or ``change_callback``, and its arguments; also
+                ``change_with_callback``, where the store offers :class:`JointChange`.
 
         Returns:
             What each returned, in the order of the calls; in place of it the error, where it raised one.

@@ -356,6 +356,49 @@ class SqliteRepository(SqliteDues):
 
         return change
 
+    def change_with_callback(
+        self,
+        transaction_id: UUID,
+        version: int,
+        changes: Mapping[str, Any],
+        callback_id: UUID,
+        expected_next_attempt: datetime | None,
+        closing: Mapping[str, Any],
+    ) -> Transaction | None:
+        """:meth:`change` and :meth:`change_callback` together, with one commit: both, or neither.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
+        """
+        return self._in_transaction(
+            self._changing_both(transaction_id, version, changes, callback_id, expected_next_attempt, closing)
+        )
+
+    def _changing_both(
+        self,
+        transaction_id: UUID,
+        version: int,
+        changes: Mapping[str, Any],
+        callback_id: UUID,
+        expected_next_attempt: datetime | None,
+        closing: Mapping[str, Any],
+    ) -> Callable[[sqlite3.Connection], Transaction | None]:
+        change = self._changing(transaction_id, version, changes)
+        close = self._changing_callback(callback_id, expected_next_attempt, closing)
+        expected = None if expected_next_attempt is None else time_text("expected_next_attempt", expected_next_attempt)
+        asked = [str(callback_id), expected]
+
+        def change_both(connection: sqlite3.Connection) -> Transaction | None:
+            # Asked first, so that there is nothing to undo: the write lock is held.
+            if connection.execute(_IS_AS_EXPECTED, asked).fetchone() is None:
+                return None
+            changed = change(connection)
+            if changed is not None:
+                close(connection)
+            return changed
+
+        return change_both
+
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[Transaction]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
         return self._transactions(_SWEEPS[Sweep(sweep)], [time_text("now", now), max(limit, 0)])
@@ -393,11 +436,12 @@ class SqliteRepository(SqliteDues):
     # Several at once
 
     def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
-        """Several of ``find``, ``change`` and ``change_callback`` with one commit; what each returned or raised."""
+        """Several of ``find`` and of the changes with one commit; what each returned or raised."""
         made: Mapping[str, Callable[..., Callable[[sqlite3.Connection], Any]]] = {
             "find": _finding,
             "change": self._changing,
             "change_callback": self._changing_callback,
+            "change_with_callback": self._changing_both,
         }
 
         def attempt(connection: sqlite3.Connection, name: str, arguments: tuple[Any, ...]) -> Any:
@@ -700,6 +744,7 @@ _ADD: Final = (
     f"INSERT INTO mpesa_transactions ({', '.join(_TRANSACTION_DRAFT)})"  # noqa: S608 - made of constants
     f" VALUES ({', '.join('?' * len(_TRANSACTION_DRAFT))}) RETURNING {_TRANSACTION_COLUMNS}"
 )
+_IS_AS_EXPECTED: Final = "SELECT 1 FROM mpesa_callbacks WHERE id = ? AND next_attempt_at IS ?"
 _ADD_CALLBACK: Final = (
     f"INSERT INTO mpesa_callbacks ({', '.join(_CALLBACK_DRAFT)})"  # noqa: S608 - made of constants
     f" VALUES ({', '.join('?' * len(_CALLBACK_DRAFT))}) ON CONFLICT (id) DO NOTHING"

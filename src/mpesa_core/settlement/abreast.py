@@ -16,7 +16,7 @@ __all__ = ["abreast"]
 
 T = TypeVar("T")
 
-_BATCHED: Final = frozenset({"find", "change", "change_callback"})
+_BATCHED: Final = frozenset({"find", "change", "change_callback", "change_with_callback"})
 
 
 def abreast(procedures: Sequence[Procedure[T]]) -> Procedure[list[T]]:

@@ -20,6 +20,7 @@ from mpesa_core.repository.protocol import AsyncRepository, Repository
 from mpesa_core.settlement.effects import (
     Deliver,
     Effect,
+    Heard,
     Lease,
     Procedure,
     Recorded,
@@ -41,6 +42,9 @@ _BUSY_PAUSES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 _MOST_LOSSES = 1000
 """So often one procedure may lose the same race in a row. Each loss is somebody else's win, so no store that works
 comes near it; one whose reads never catch up with its writes would keep a procedure turning for ever."""
+
+_CHANGES = frozenset({"change", "change_with_callback"})
+"""The operations whose result is the transaction as it is now."""
 
 ResolveHook = Callable[[Callback], Mapping[str, Any]]
 """The host's ``resolve_c2b``: a C2B confirmation to the host's own fields of its transaction."""
@@ -183,14 +187,14 @@ class SyncDriver:
         races.see(effect, result)
         if isinstance(effect, StoreBatch):
             self._keep_waiting(effect, result, races)
-        elif races.held and isinstance(effect, StoreCall) and effect.operation == "change":
+        elif races.held and isinstance(effect, StoreCall) and effect.operation in _CHANGES:
             self._let_go(result, races)
         return result
 
     def _keep_waiting(self, batch: StoreBatch, results: Sequence[Any], races: _Races) -> None:
         """Renew the leases of the settlements in a batch for as long as the others of it are announced before them."""
         for call, row in zip(batch.calls, results, strict=True):
-            if call.operation == "change" and row is not None and not isinstance(row, Exception):
+            if call.operation in _CHANGES and row is not None and not isinstance(row, Exception):
                 if row.announce_until is not None:
                     races.held[row.id] = self._keeper.hold(row)
                 self._let_go(row, races)
@@ -213,6 +217,8 @@ class SyncDriver:
             case Deliver(signal=signal, arguments=arguments, transaction=row, lease=lease):
                 with self._keeper.keep(row, lease):
                     return self._bus.deliver(signal, arguments)
+            case Heard(signal=signal):
+                return _is_heard(self._bus, signal)
             case ResolveC2B(callback=callback):
                 return self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
             case Recorded():
@@ -294,6 +300,8 @@ class AsyncDriver:
             case Deliver(signal=signal, arguments=arguments, transaction=row, lease=lease):
                 async with self._kept(lease_of(row, lease)):
                     return await self._bus.adeliver(signal, arguments)
+            case Heard(signal=signal):
+                return _is_heard(self._bus, signal)
             case ResolveC2B(callback=callback):
                 found = self._resolve_c2b(callback) if self._resolve_c2b is not None else {}
                 return await found if inspect.isawaitable(found) else found
@@ -332,6 +340,12 @@ class AsyncDriver:
                     await self._call(change, (fresh.id, fresh.version, changes), {})
             except Exception as error:  # noqa: BLE001 - a store's driver may raise anything; the next third tries again
                 log_lost_renewal(lease, error)
+
+
+def _is_heard(bus: Bus, signal: str) -> bool:
+    """Whether a signal may have receivers; a bus that cannot tell has some."""
+    hears = getattr(bus, "hears", None)
+    return bool(hears(signal)) if hears is not None else True
 
 
 async def _in_its_way(method: Callable[..., Any], arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:

@@ -24,6 +24,7 @@ from mpesa_core.payments.records import (
 __all__ = [
     "Deliver",
     "Effect",
+    "Heard",
     "Lease",
     "Procedure",
     "Recorded",
@@ -33,6 +34,7 @@ __all__ = [
     "StoreBatch",
     "StoreCall",
     "deliver",
+    "heard",
     "resolve_c2b",
     "send",
 ]
@@ -92,6 +94,13 @@ class Deliver:
 
 
 @attrs.frozen
+class Heard:
+    """Whether a signal may have receivers."""
+
+    signal: str
+
+
+@attrs.frozen
 class ResolveC2B:
     """Ask the host for its own fields of a C2B payment that nobody initiated."""
 
@@ -105,7 +114,7 @@ class Recorded:
     transaction: TransactionRecord
 
 
-Effect = StoreCall | StoreBatch | Send | Deliver | ResolveC2B | Recorded
+Effect = StoreCall | StoreBatch | Send | Deliver | Heard | ResolveC2B | Recorded
 Procedure = Generator[Effect, Any, T]
 
 
@@ -165,6 +174,19 @@ class Store:
         result: TransactionRecord | None = yield StoreCall("change", (transaction_id, version, changes))
         return result
 
+    def change_with_callback(
+        self,
+        row: TransactionRecord,
+        changes: Mapping[str, Any],
+        callback: CallbackRecord,
+        closing: Mapping[str, Any],
+    ) -> Procedure[TransactionRecord | None]:
+        """Compare-and-set of both, as they were read, or of neither."""
+        result: TransactionRecord | None = yield StoreCall(
+            "change_with_callback", (row.id, row.version, changes, callback.id, callback.next_attempt_at, closing)
+        )
+        return result
+
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Procedure[Sequence[TransactionRecord]]:
         """The transactions of a sweep."""
         result: Sequence[TransactionRecord] = yield StoreCall("due", (sweep, now, limit))
@@ -186,6 +208,12 @@ def send(operation: AnyOperation, account: str) -> Procedure[Any]:
 def deliver(signal: str, arguments: Mapping[str, Any], transaction: TransactionRecord | None = None) -> Procedure[None]:
     """Deliver a signal."""
     yield Deliver(signal, arguments, transaction)
+
+
+def heard(signal: str) -> Procedure[bool]:
+    """Ask whether a signal may have receivers."""
+    result: bool = yield Heard(signal)
+    return result
 
 
 def resolve_c2b(callback: Callback) -> Procedure[Mapping[str, Any]]:

@@ -4,8 +4,9 @@
 
     claim -> decode -> find the transaction -> decide -> settle -> close -> announce -> mark
 
-Each step is one atomic repository operation, and any of them may be the last one before the process dies. What makes
-that safe:
+Each step is one atomic repository operation, and any of them may be the last one before the process dies. Where the
+repository settles and closes in one operation, and nobody has to be told of the callback in between, there is nothing
+to claim: that one operation happens, or it does not. What makes it safe:
 
 - a callback is *claimed* by moving its next attempt into the future; if the worker dies, the attempt comes due again;
 - a settlement is one compare-and-set, which also sets the announcer's lease (the *fence*): who wins it announces,
@@ -64,7 +65,7 @@ from mpesa_core.payments.schedule import backoff, next_check
 from mpesa_core.payments.standing import is_open_conflict
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.announcing import Announcing
-from mpesa_core.settlement.effects import Procedure, deliver, resolve_c2b
+from mpesa_core.settlement.effects import Procedure, deliver, heard, resolve_c2b
 from mpesa_core.settlement.evidence import CONFIRMATIONS, SPEAKS_OF, evidence_of
 from mpesa_core.settlement.questions import Questions
 from mpesa_core.values import redact
@@ -133,6 +134,7 @@ class Engine(Announcing):
         invoices: the repository keeps invoices.
         subscriptions: the repository keeps subscriptions.
         batches: the repository does several operations at once; recovery then takes callbacks side by side.
+        joint: the repository settles and closes the callback that says so in one operation.
     """
 
     def __init__(
@@ -144,10 +146,12 @@ class Engine(Announcing):
         invoices: bool = False,
         subscriptions: bool = False,
         batches: bool = False,
+        joint: bool = False,
     ) -> None:
         super().__init__(settings, clock, invoices=invoices, subscriptions=subscriptions)
         # A callback whose proof is asked for over the network would keep the others waiting, beyond their leases.
         self.batches = batches and not settings.verify_before_settle
+        self.joint = joint
         self.questions = Questions(settings, clock, new_id)
 
     # -- one callback ----------------------------------------------------------------------------------------------
@@ -165,6 +169,9 @@ class Engine(Announcing):
         """Process a callback that was just read; as :meth:`process`."""
         if callback.next_attempt_at is None or callback.next_attempt_at > self.clock():
             return None
+        verdict = yield from self._at_once(callback)
+        if verdict is not None:
+            return verdict
         lease = yield from self._claim(callback)
         if lease is None:
             return None
@@ -178,6 +185,50 @@ class Engine(Announcing):
             verdict = self._put_back(callback, outline(error))
         yield from self._finish(callback, lease, verdict)
         return verdict
+
+    def _at_once(self, callback: CallbackRecord) -> Procedure[Verdict | None]:
+        """Do without a claim what one operation does: settle and close the callback, or close one that says nothing.
+
+        Returns:
+            What became of it. None where it takes more than that, or somebody else was first: nothing was changed.
+        """
+        if not self.joint or callback.callback_type not in _AT_ONCE or (yield from heard("callback_received")):
+            return None
+        try:
+            verdict = yield from self._settled_at_once(callback)
+        except Exception as error:
+            if isinstance(error, StorageError) and not isinstance(error, (DuplicateKey, StorageRefused)):
+                raise
+            return None  # what is wrong comes up again when it is claimed, and is dealt with there
+        if isinstance(verdict, Applied) and verdict.announce:
+            yield from self.announce(verdict.row)
+        return verdict
+
+    def _settled_at_once(self, callback: CallbackRecord) -> Procedure[Applied | Closed | None]:
+        callback_type = CallbackType(callback.callback_type)
+        message = decode_callback(callback_type, callback.raw_bytes)
+        if isinstance(message, Unreadable):
+            return None
+        evidence = evidence_of(message, callback_type, callback.id)
+        row = yield from self._find(callback, evidence, SPEAKS_OF[callback_type])
+        if row is None:
+            return None
+        match decision := self.decide(row, evidence):
+            case Duplicate() | Ignore():
+                closed = Closed(Disposition.DUPLICATE, row)
+                done = yield from self.store.change_callback(
+                    callback.id, callback.next_attempt_at, {**_closing(closed), "attempts": callback.attempts + 1}
+                )
+                return closed if done else None
+            case Enrich(changes=changes):
+                pass
+            case Settle(status=status) if not self._needs_proof(row, status, evidence):
+                changes = {**self._with_schedule(row, decision), **self.fence()}
+            case _:
+                return None
+        closing = {**_closing(Closed(Disposition.APPLIED, row)), "attempts": callback.attempts + 1}
+        settled = yield from self.store.change_with_callback(row, changes, callback, closing)
+        return Applied(settled, announce=isinstance(decision, Settle)) if settled is not None else None
 
     def _claim(self, callback: CallbackRecord) -> Procedure[datetime | None]:
         lease = self.clock() + timedelta(seconds=self.settings.callback_lease)
@@ -239,17 +290,7 @@ class Engine(Announcing):
         yield from deliver(
             "callback_received", {"callback": callback, "disposition": closed.disposition}, transaction=settled
         )
-        yield from self.store.change_callback(
-            callback.id,
-            lease,
-            {
-                "next_attempt_at": None,
-                "processed": True,
-                "disposition": closed.disposition,
-                "error": closed.error,
-                "related_transaction_id": closed.row.id if closed.row is not None else None,
-            },
-        )
+        yield from self.store.change_callback(callback.id, lease, _closing(closed))
         if settled is not None:
             yield from self.announce(settled)
 
@@ -334,7 +375,7 @@ class Engine(Announcing):
             case Enrich(changes=changes):
                 return (yield from self._settle(row, changes, evidence, callback, fenced=False))
             case Settle(status=status):
-                if self.settings.verify_before_settle and callback is not None and _needs_proof(row, status, evidence):
+                if callback is not None and self._needs_proof(row, status, evidence):
                     return (yield from self._verify(row, evidence, callback))
                 changes = self._with_schedule(row, decision)
                 return (yield from self._settle(row, changes, evidence, callback, fenced=True))
@@ -360,6 +401,10 @@ class Engine(Announcing):
             if fresh is not None and fresh.version != row.version:
                 return None
         return self._put_back(callback)
+
+    def _needs_proof(self, row: TransactionRecord, target: Status, evidence: Evidence) -> bool:
+        stk = row.transaction_type == TransactionType.STK_PUSH and target is Status.SUCCESS
+        return self.settings.verify_before_settle and stk and evidence.source is Source.CALLBACK
 
     def _with_schedule(self, row: TransactionRecord, decision: Settle) -> Mapping[str, Any]:
         if "next_check_at" in decision.changes:
@@ -678,6 +723,16 @@ def _held_by(callback: CallbackRecord, row: TransactionRecord, evidence: Evidenc
     return entry is not None and entry.get("callback") == str(callback.id)
 
 
-def _needs_proof(row: TransactionRecord, target: Status, evidence: Evidence) -> bool:
-    stk = row.transaction_type == TransactionType.STK_PUSH
-    return stk and target is Status.SUCCESS and evidence.source is Source.CALLBACK
+def _closing(closed: Closed) -> dict[str, Any]:
+    """What closes a callback."""
+    return {
+        "next_attempt_at": None,
+        "processed": True,
+        "disposition": closed.disposition,
+        "error": closed.error,
+        "related_transaction_id": closed.row.id if closed.row is not None else None,
+    }
+
+
+_AT_ONCE: Final = frozenset(SPEAKS_OF) - CONFIRMATIONS
+"""The types of callbacks that speak of a payment which is found by what they say."""

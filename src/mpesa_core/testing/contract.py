@@ -40,7 +40,7 @@ from mpesa_core.payments.records import (
     TransactionRecord,
     TransactionType,
 )
-from mpesa_core.repository.protocol import Batches, LatestScan, Repository, missing_operations
+from mpesa_core.repository.protocol import Batches, JointChange, LatestScan, Repository, missing_operations
 from mpesa_core.testing.base import ContractBase
 from mpesa_core.testing.dues import DuesContract
 
@@ -1283,6 +1283,135 @@ class _BatchContract(ContractBase):
             assert sorted(row.id for row in rows) == sorted(row_id for result in results for row_id in result[1])
 
 
+class _JointChangeContract(ContractBase):
+    """A change and its callback's together; a store without ``change_with_callback`` promises nothing here."""
+
+    def _made(self, repository: Repository) -> tuple[Any, TransactionRecord, CallbackDraft]:
+        row, call = repository.add(transaction_draft()), callback_draft()
+        repository.add_callback(call)
+        return repository, row, call
+
+    def test_a_change_and_its_callback(self, repository: Repository, other: Repository) -> None:
+        """Both are as they were told, and the row comes back as it is now."""
+        if missing_operations(repository, JointChange):
+            return
+        joint, row, call = self._made(repository)
+        closing = {"next_attempt_at": None, "processed": True, "attempts": 1, "related_transaction_id": row.id}
+        changed = joint.change_with_callback(row.id, 1, {"checks": 7}, call.id, NOON, closing)
+        assert (row.id, 2, 7) == (changed.id, changed.version, changed.checks)
+        assert (2, 7) == (found(other.get(row.id)).version, found(other.get(row.id)).checks)
+        log = logged(other.get_callback(call.id))
+        assert (None, True, 1, row.id) == (
+            log.next_attempt_at,
+            log.processed,
+            log.attempts,
+            log.related_transaction_id,
+        )
+        again = joint.change_with_callback(row.id, 2, {"checks": 8}, call.id, None, {"next_attempt_at": NOON})
+        assert (3, 8) == (again.version, again.checks)
+        assert logged(other.get_callback(call.id)).next_attempt_at == NOON
+
+    def test_a_change_whose_callback_somebody_has_taken(self, repository: Repository, other: Repository) -> None:
+        """Neither is changed where the callback is no longer as it was read, or there is none of that id."""
+        if missing_operations(repository, JointChange):
+            return
+        joint, row, call = self._made(repository)
+        assert joint.change_with_callback(row.id, 1, {"checks": 7}, call.id, _at(1), {"attempts": 1}) is None
+        assert joint.change_with_callback(row.id, 1, {"checks": 7}, call.id, None, {"attempts": 1}) is None
+        assert joint.change_with_callback(row.id, 1, {"checks": 7}, uuid4(), NOON, {"attempts": 1}) is None
+        assert (1, 0) == (found(other.get(row.id)).version, found(other.get(row.id)).checks)
+        assert (NOON, 0) == (
+            logged(other.get_callback(call.id)).next_attempt_at,
+            logged(other.get_callback(call.id)).attempts,
+        )
+
+    def test_a_callback_whose_change_comes_too_late(self, repository: Repository, other: Repository) -> None:
+        """Neither is changed where the row has moved on, or there is none of that id: the callback stays open."""
+        if missing_operations(repository, JointChange):
+            return
+        joint, row, call = self._made(repository)
+        assert joint.change_with_callback(row.id, 2, {"checks": 7}, call.id, NOON, {"next_attempt_at": None}) is None
+        assert joint.change_with_callback(uuid4(), 1, {"checks": 7}, call.id, NOON, {"next_attempt_at": None}) is None
+        assert (1, 0) == (found(other.get(row.id)).version, found(other.get(row.id)).checks)
+        assert logged(other.get_callback(call.id)).next_attempt_at == NOON
+
+    def test_a_change_to_a_key_that_is_taken_leaves_its_callback_open(
+        self, repository: Repository, other: Repository
+    ) -> None:
+        """DuplicateKey names the key and its owner; neither is changed. So it is with a name that is no field."""
+        if missing_operations(repository, JointChange):
+            return
+        joint, row, call = self._made(repository)
+        owner = repository.add(transaction_draft(mpesa_receipt_number="R000000001"))
+        taken = {"mpesa_receipt_number": "R000000001"}
+        with pytest.raises(DuplicateKey) as refused:
+            joint.change_with_callback(row.id, 1, taken, call.id, NOON, {"next_attempt_at": None})
+        assert (Key.RECEIPT, owner.id) == (refused.value.key, refused.value.owner)
+        with pytest.raises(InvalidField):
+            joint.change_with_callback(row.id, 1, {"chekcs": 1}, call.id, NOON, {"next_attempt_at": None})
+        with pytest.raises(InvalidField):
+            joint.change_with_callback(row.id, 1, {"checks": 1}, call.id, NOON, {"next_attempt": None})
+        assert (1, 0) == (found(other.get(row.id)).version, found(other.get(row.id)).checks)
+        assert logged(other.get_callback(call.id)).next_attempt_at == NOON
+
+    def test_joint_changes_race(self, repository: Repository) -> None:
+        """Of many who settle one row by one callback, or claim the callback first, one alone gets anything."""
+        if missing_operations(repository, JointChange) or not self.threads:
+            return
+        joint: Any = repository
+        for turn in range(self.rounds):
+            row, call = repository.add(transaction_draft()), callback_draft()
+            repository.add_callback(call)
+
+            def settle(index: int, row: Any = row, call: Any = call) -> str | None:
+                closing = {"next_attempt_at": None, "processed": True, "attempts": index}
+                changes = {"checks": index}
+                changed = joint.change_with_callback(row.id, 1, changes, call.id, NOON, closing)
+                return None if changed is None else f"settled {index}"
+
+            def claim(index: int, call: Any = call) -> str | None:
+                changes = {"next_attempt_at": _at(60), "attempts": index}
+                return f"claimed {index}" if repository.change_callback(call.id, NOON, changes) else None
+
+            works = [
+                lambda index=index, work=claim if (index + turn) % 3 == 0 else settle: work(index)
+                for index in range(1, self.racers + 1)
+            ]
+            results: list[Any] = self.race(*works)
+            assert [] == [result for result in results if isinstance(result, Exception)]
+            (winner,) = [result for result in results if result is not None]
+            what, index = winner.split()
+            log, now = logged(repository.get_callback(call.id)), found(repository.get(row.id))
+            settled = what == "settled"
+            assert (int(index), settled) == (log.attempts, log.processed)
+            assert (int(index) if settled else 0, 1 + settled) == (now.checks, now.version)
+
+    def test_joint_changes_in_a_batch(self, repository: Repository, other: Repository) -> None:
+        """Each does in a batch what it does by itself."""
+        if missing_operations(repository, JointChange) or missing_operations(repository, Batches):
+            return
+        batches: Any = repository
+        made = [self._made(repository)[1:] for _ in range(5)]
+        owner = repository.add(transaction_draft(mpesa_receipt_number="R000000001"))
+        expected = [(1, NOON), (2, NOON), (1, _at(1)), (1, NOON), (1, NOON)]
+        closing = {"next_attempt_at": None, "processed": True}
+        changes: list[dict[str, Any]] = [{"checks": index} for index in range(1, 6)]
+        changes[4] = {"mpesa_receipt_number": "R000000001"}
+        calls: list[tuple[str, tuple[Any, ...]]] = [
+            ("change_with_callback", (row.id, version, change, call.id, moment, closing))
+            for (row, call), (version, moment), change in zip(made, expected, changes, strict=True)
+        ]
+        calls.insert(1, ("find", (Key.RECEIPT, ("600000", "R000000001"))))
+        results = batches.batch(calls)
+        assert owner.id == results.pop(1).id
+        assert [2, None, None, 2] == [each if each is None else each.version for each in results[:4]]
+        assert isinstance(results[4], DuplicateKey)
+        assert [1, 0, 0, 4, 0] == [found(other.get(row.id)).checks for row, _ in made]
+        assert [None, NOON, NOON, None, NOON] == [
+            logged(other.get_callback(call.id)).next_attempt_at for _, call in made
+        ]
+
+
 class RepositoryContract(
     CallbackContract,
     TransactionContract,
@@ -1292,6 +1421,7 @@ class RepositoryContract(
     _SettledScanContract,
     _LatestScanContract,
     _BatchContract,
+    _JointChangeContract,
     DuesContract,
 ):
     """Every promise of the repository protocol; see the module's docstring for how to run it on a store of your own.

@@ -1,0 +1,186 @@
+"""A callback that one operation settles is not claimed, and is closed by what settles; every other one is claimed first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from mpesa_core.errors import StorageUnavailable
+from mpesa_core.payments.records import Disposition, Status
+from mpesa_core.repository.memory import MemoryRepository
+from tests.settlement.desk import Desk, stk_result, stk_success
+
+SETTLED = ["get_callback", "find", "change_with_callback", "change"]
+AS_EVER = ["get_callback", "change_callback", "find", "change", "change_callback", "change"]
+CLAIMED_LATER = ["get_callback", "find", "change_callback", "find", "change"]
+
+
+class Asked:
+    """A repository that writes down what it is asked for."""
+
+    def __init__(self):
+        self.inner = MemoryRepository()
+        self.operations = []
+        self.raises = {}
+
+    def __getattr__(self, name):
+        operation = getattr(self.inner, name)
+
+        def asked(*arguments, **keywords):
+            self.operations.append(name)
+            if name in self.raises:
+                raise self.raises.pop(name)
+            return operation(*arguments, **keywords)
+
+        return asked
+
+
+class Deaf(Desk):
+    """A shop in which nobody listens to callback_received."""
+
+    deaf = True
+
+    def hears(self, signal):
+        return signal != "callback_received" or not self.deaf
+
+
+@pytest.fixture
+def desk():
+    return Deaf(Asked())
+
+
+def process(desk, body, token=None):
+    """Post a callback; what the repository was asked for from there on, and the callback's row."""
+    callback = desk.post("STK", body, token, process=False)
+    desk.repository.operations.clear()
+    desk.gateway.process(callback)
+    asked = [name for name in desk.repository.operations if name != "payable_invoices"]
+    return asked, desk.repository.inner.get_callback(callback)
+
+
+def test_a_success_takes_two_commits_and_the_mark(desk):
+    """The payment is settled and the callback closed in one operation, and the signal is told of as ever."""
+    row = desk.push()
+    asked, callback = process(desk, stk_success(row.checkout_request_id), row.callback_token)
+    assert SETTLED == asked
+    assert (None, True, 1, Disposition.APPLIED, row.id) == (
+        callback.next_attempt_at,
+        callback.processed,
+        callback.attempts,
+        callback.disposition,
+        callback.related_transaction_id,
+    )
+    assert (Status.SUCCESS, None) == (desk.gateway.get(row).status, desk.gateway.get(row).announce_until)
+    assert ["payment_confirmed"] == desk.names()
+
+
+def test_who_listens_to_callbacks_is_told_before_one_is_closed(desk):
+    """Somebody listens to callback_received: the callback is claimed, told of, and closed then."""
+    desk.deaf = False
+    row = desk.push()
+    asked, callback = process(desk, stk_success(row.checkout_request_id), row.callback_token)
+    assert AS_EVER == asked
+    assert callback.processed
+    assert 1 == len(desk.fired("callback_received"))
+
+
+def test_a_bus_that_cannot_tell_has_listeners():
+    """A bus without hears() is told of every callback."""
+    desk = Desk(Asked())
+    row = desk.push()
+    asked, _ = process(desk, stk_success(row.checkout_request_id), row.callback_token)
+    assert "change_with_callback" not in asked
+    assert 1 == len(desk.fired("callback_received"))
+
+
+def test_a_store_that_does_not_offer_it(desk):
+    """Without the optional operation everything is done as ever."""
+    bare = Asked()
+    bare.change_with_callback = None
+    desk = Deaf(bare)
+    row = desk.push()
+    asked, callback = process(desk, stk_success(row.checkout_request_id), row.callback_token)
+    assert AS_EVER == asked
+    assert callback.processed
+    assert Status.SUCCESS == desk.gateway.get(row).status
+
+
+def test_a_duplicate_is_closed_by_one_commit(desk):
+    """The same again settles nothing, tells nobody, and is closed without a claim."""
+    row = desk.push()
+    body = stk_success(row.checkout_request_id)
+    process(desk, body, row.callback_token)
+    asked, callback = process(desk, body, row.callback_token)
+    assert ["get_callback", "find", "change_callback"] == asked
+    assert (Disposition.DUPLICATE, row.id) == (callback.disposition, callback.related_transaction_id)
+    assert ["payment_confirmed"] == desk.names()
+
+
+def test_a_contradiction_is_claimed_first(desk):
+    """What takes more than one operation, such as a conflict, is done under a claim."""
+    row = desk.push()
+    process(desk, stk_success(row.checkout_request_id), row.callback_token)
+    asked, callback = process(desk, stk_result(1032, checkout=row.checkout_request_id), row.callback_token)
+    assert CLAIMED_LATER == asked[:5]
+    assert Disposition.CONFLICT == callback.disposition
+    assert ["payment_confirmed", "settlement_conflict"] == desk.names()
+
+
+def test_a_receipt_that_is_taken_is_a_conflict(desk):
+    """The store refuses the joint change for a key; the ordinary way makes the conflict of it."""
+    rows = [desk.push(order=number) for number in range(2)]
+    for row in rows:
+        asked, callback = process(desk, stk_success(row.checkout_request_id, receipt="SK0000001X"), row.callback_token)
+    assert "change_with_callback" in asked
+    assert Disposition.CONFLICT == callback.disposition
+    assert Status.PROCESSING == desk.gateway.get(rows[1]).status
+
+
+def test_a_proof_is_asked_for_under_a_claim():
+    """With verify_before_settle a success waits for M-PESA's own answer, and a failure does not."""
+    desk = Deaf(Asked(), verify_before_settle=True)
+    paid, unpaid = desk.push(order=1), desk.push(order=2)
+    asked, _ = process(desk, stk_success(paid.checkout_request_id), paid.callback_token)
+    assert "change_with_callback" not in asked
+    assert Counter(asked)["change_callback"] >= 2
+    asked, _ = process(desk, stk_result(1032, checkout=unpaid.checkout_request_id), unpaid.callback_token)
+    assert SETTLED == asked
+
+
+def test_a_lost_connection_leaves_it_due(desk):
+    """Whatever became of the joint change, the callback is not held by a lease: the next sweep looks again."""
+    row = desk.push()
+    callback = desk.post("STK", stk_success(row.checkout_request_id), row.callback_token, process=False)
+    desk.repository.raises["change_with_callback"] = StorageUnavailable("the connection was lost")
+    with pytest.raises(StorageUnavailable):
+        desk.gateway.process(callback)
+    assert Status.PROCESSING == desk.gateway.get(row).status
+    assert 1 == desk.gateway.recover().callbacks
+    assert Status.SUCCESS == desk.gateway.get(row).status
+    assert ["payment_confirmed"] == desk.names()
+
+
+def test_who_is_second_settles_nothing(desk):
+    """Somebody claims the callback between the reading and the joint change: nothing of it is done."""
+    row = desk.push()
+    callback = desk.post("STK", stk_success(row.checkout_request_id), row.callback_token, process=False)
+    procedure = desk.gateway.engine.process(callback)
+    effect = next(procedure)
+    while effect is None or getattr(effect, "operation", "") != "change_with_callback":
+        effect = procedure.send(desk.gateway._driver.perform(effect))
+    taken = desk.repository.inner.get_callback(callback)
+    later = desk.clock() + timedelta(minutes=1)
+    assert desk.repository.inner.change_callback(callback, taken.next_attempt_at, {"next_attempt_at": later})
+    result = desk.gateway._driver.perform(effect)
+    assert result is None
+    claim = procedure.send(result)
+    assert "change_callback" == claim.operation
+    lost = desk.gateway._driver.perform(claim)
+    assert lost is False
+    with pytest.raises(StopIteration) as ended:
+        procedure.send(lost)
+    assert ended.value.value is None
+    assert Status.PROCESSING == desk.gateway.get(row).status
+    assert [] == desk.names()
