@@ -201,7 +201,7 @@ def django_tables() -> Tables:
         raise Unavailable("Django is not installed: pip install 'mpesa-core[django]'") from None
     database = postgres().new_database()
     server = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": postgres().port}
-    default = {**server, "USER": _USER, "NAME": database, "CONN_MAX_AGE": None}
+    default = {**server, "USER": _USER, "NAME": database, "CONN_MAX_AGE": None, "OPTIONS": {"prepare_threshold": 1}}
     if not settings.configured:
         apps = ["mpesa_django", "mpesa_django.default_models"]
         settings.configure(INSTALLED_APPS=apps, DATABASES={"default": default}, USE_TZ=True)

@@ -12,7 +12,9 @@ The same value is stored alike on PostgreSQL, SQLite, MySQL and MariaDB:
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -164,9 +166,15 @@ class RawField(_Binary):
         return None if value is None else bytes(value)
 
 
+class _Written(str):
+    """JSON that is written already."""
+
+    __slots__ = ()
+
+
 class _Encoder(json.JSONEncoder):
     def encode(self, o: Any) -> str:
-        return json_text(o)
+        return str(o) if isinstance(o, _Written) else json_text(o)
 
 
 class _Decoder(json.JSONDecoder):
@@ -179,9 +187,21 @@ _DEPTH: Final = 28
 _DIGITS: Final = 1000
 """The digits and the exponent that every database's numbers have room for."""
 
+_SUSPECT: Final = re.compile(rf"\\u(?:0000|d[89a-f])|\d{{{_DIGITS}}}|[eE][-+]?\d{{3}}")
+"""What a JSON text has where a database may not hold it, and sometimes where it does."""
+
 
 class _UnholdableError(Exception):
     pass
+
+
+def _holdable_text(value: Any) -> str:
+    """The JSON of a value, as every database can hold it."""
+    with contextlib.suppress(TypeError):  # a sequence that is no list; or what cannot be held, which is said below
+        text = json_text(value)
+        if text.count("{") + text.count("[") <= _DEPTH and not _SUSPECT.search(text):
+            return text
+    return json_text(_holdable_json(value))
 
 
 def _holdable_json(value: Any, depth: int = 0) -> Any:
@@ -224,11 +244,19 @@ class JsonField(_Json):
         if hasattr(value, "as_sql"):
             return super().get_db_prep_value(value, connection, prepared)
         try:
-            kept = _holdable_json(value)
-            json_text(kept)
+            text = _holdable_text(value)
         except (TypeError, RecursionError, _UnholdableError) as error:
             return self.unholdable(value, str(error))
-        return super().get_db_prep_value(kept, connection, prepared)
+        return super().get_db_prep_value(_Written(text), connection, prepared)
+
+    def from_db_value(self, value: Any, expression: Any, connection: BaseDatabaseWrapper) -> Any:
+        """The value that a JSON text stands for."""
+        if not isinstance(value, str):
+            return super().from_db_value(value, expression, connection)
+        try:
+            return json_value(value)
+        except json.JSONDecodeError:
+            return value
 
     def unholdable(self, value: Any, why: str) -> Any:
         """What is stored of a value that cannot be."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 from django.db import DataError, Error, IntegrityError, ProgrammingError, connections, models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from mpesa_core.errors import InsideTransaction, StorageBusy, StorageRefused, StorageUnavailable
 
@@ -50,15 +51,26 @@ class Database:
         """The alias."""
         return self._using or router.db_for_write(self._model)
 
-    def read(self, work: Callable[[str], _T]) -> _T:
-        """Run ``work(alias)``, which changes nothing."""
-        alias = self.alias
-        with self._translated(alias):
-            self._freshen(alias)
-            return work(alias)
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """The thread's connection, which may not be open yet."""
+        return connections[self.alias]
 
-    def write(self, work: Callable[[str], _T], refused: Callable[[str], object], *, one_statement: bool = False) -> _T:
-        """Run ``work(alias)`` in a transaction of its own, committed when it returns.
+    def read(self, work: Callable[[BaseDatabaseWrapper], _T]) -> _T:
+        """Run ``work(connection)``, which changes nothing."""
+        connection = self.connection
+        with _translated(connection.alias):
+            self._freshen(connection)
+            return work(connection)
+
+    def write(
+        self,
+        work: Callable[[BaseDatabaseWrapper], _T],
+        refused: Callable[[BaseDatabaseWrapper], object],
+        *,
+        one_statement: bool = False,
+    ) -> _T:
+        """Run ``work(connection)`` in a transaction of its own, committed when it returns.
 
         It is repeated where a rival was in its way and the database has undone it: after a deadlock, or where the key
         that was taken is free again.
@@ -71,17 +83,17 @@ class Database:
         Raises:
             InsideTransaction: the caller has a transaction open, or has turned autocommit off.
         """
-        alias = self.alias
+        connection = self.connection
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             try:
-                with self._translated(alias):
-                    self._freshen(alias)
+                with _translated(connection.alias):
+                    self._freshen(connection)
                     try:
-                        with self._transaction(alias, one_statement=one_statement):
-                            return work(alias)
+                        with self._transaction(connection, one_statement=one_statement):
+                            return work(connection)
                     except IntegrityError:
-                        refused(alias)
+                        refused(connection)
                         if last:
                             raise
             except StorageBusy as error:
@@ -97,56 +109,56 @@ class Database:
 
     def in_transaction(self) -> bool:
         """Whether the caller has a transaction open, but for that of a TestCase: as ``atomic(durable=True)`` has it."""
-        blocks: list[Any] = getattr(connections[self.alias], "atomic_blocks", [])
+        blocks: list[Any] = getattr(self.connection, "atomic_blocks", [])
         return bool(blocks) and not getattr(blocks[-1], "_from_testcase", False)
 
-    def _transaction(self, alias: str, *, one_statement: bool) -> contextlib.AbstractContextManager[object]:
+    def _transaction(
+        self, connection: BaseDatabaseWrapper, *, one_statement: bool
+    ) -> contextlib.AbstractContextManager[object]:
         if self._joins:
-            return transaction.atomic(using=alias)
-        connection = connections[alias]
+            return transaction.atomic(using=connection.alias)
         by_itself = one_statement and connection.vendor == "postgresql" and not connection.in_atomic_block
         if by_itself and connection.get_autocommit():
             return contextlib.nullcontext()  # PostgreSQL makes a transaction of the statement, without two round trips
-        return _own_transaction(alias)
+        return _own_transaction(connection)
 
-    def _freshen(self, alias: str) -> None:
+    def _freshen(self, connection: BaseDatabaseWrapper) -> None:
         """Give up a connection that is broken, or too old: Django does so between requests, and a thread has none."""
-        connection = connections[alias]
         now = time.monotonic()
         used = getattr(self._local, "used", now)
         self._local.used = now
         if not connection.in_atomic_block and (connection.errors_occurred or now - used > _IDLE):
             connection.close_if_unusable_or_obsolete()
 
-    @contextlib.contextmanager
-    def _translated(self, alias: str) -> Iterator[None]:
-        try:
-            yield
-        except Error as error:
-            if _is_busy(error):
-                raise StorageBusy(f"The database {alias!r}: {error}. Nothing was changed; repeat it.") from error
-            if _is_refusal(error):  # it quotes the row
-                raise StorageRefused(
-                    f"The database {alias!r} refused a row: {_kind(error)}. Nothing was changed: see to the fields of "
-                    "your own."
-                ) from None
-            raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
+
+@contextlib.contextmanager
+def _translated(alias: str) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        if _is_busy(error):
+            raise StorageBusy(f"The database {alias!r}: {error}. Nothing was changed; repeat it.") from error
+        if _is_refusal(error):  # it quotes the row
+            raise StorageRefused(
+                f"The database {alias!r} refused a row: {_kind(error)}. Nothing was changed: see to the fields of "
+                "your own."
+            ) from None
+        raise StorageUnavailable(f"The database {alias!r}: {error}. {_remedy(error)}") from error
 
 
 @contextlib.contextmanager
-def _own_transaction(alias: str) -> Iterator[None]:
-    connection = connections[alias]
+def _own_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
     if not connection.in_atomic_block and not connection.get_autocommit():
         # Django would make a savepoint here, and what is acknowledged next would wait for somebody else's commit.
         raise InsideTransaction(
-            f"A payment was to be recorded while autocommit is off on the database {alias!r}, so nothing is durable "
-            "before your own commit. Turn it on (set_autocommit(True), or leave AUTOCOMMIT out of the database's "
-            "settings), and use transaction.atomic() where you need a transaction."
+            f"A payment was to be recorded while autocommit is off on the database {connection.alias!r}, so nothing is "
+            "durable before your own commit. Turn it on (set_autocommit(True), or leave AUTOCOMMIT out of the "
+            "database's settings), and use transaction.atomic() where you need a transaction."
         )
     with contextlib.ExitStack() as stack:
         try:
             # By the same means Django lets the transaction of a TestCase be.
-            stack.enter_context(transaction.atomic(using=alias, durable=True))
+            stack.enter_context(transaction.atomic(using=connection.alias, durable=True))
         except RuntimeError:
             raise InsideTransaction(
                 "A payment was to be recorded inside a transaction of yours (atomic() or ATOMIC_REQUESTS): its "

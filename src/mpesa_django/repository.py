@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from django.db import connections, models, transaction
+from django.db import models, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
 from mpesa_core.errors import DuplicateKey, InvalidField
@@ -43,7 +44,7 @@ from mpesa_core.repository.rows import (
     receipt_pair,
 )
 from mpesa_django.operations import Database
-from mpesa_django.statements import Statements
+from mpesa_django.statements import Change, Statements
 
 __all__ = ["DjangoRepository"]
 
@@ -117,12 +118,19 @@ class DjangoRepository:
         return f"<DjangoRepository {self._transactions.label}>"
 
     def __getattribute__(self, name: str) -> Any:
-        # An operation of what has no model is not there, as the protocols want it.
+        # An operation of what is not there is not there, as the protocols want it.
         if name in _INVOICE_OPERATIONS and "_invoices" not in vars(self):
             raise AttributeError(f"{name}: there are no invoices; give the repository an invoice_model.")
         if name in _SUBSCRIPTION_OPERATIONS and "_subscriptions" not in vars(self):
             raise AttributeError(f"{name}: there are no subscriptions; give the repository a subscription_model.")
+        if name == "change_with_callback" and not self._is_one_database():
+            raise AttributeError(
+                f"{name}: transactions and callbacks are in two databases, without a commit in common."
+            )
         return super().__getattribute__(name)
+
+    def _is_one_database(self) -> bool:
+        return self._transactions.database.alias == self._callbacks.database.alias
 
     # Transactions of the caller's
 
@@ -158,11 +166,12 @@ class DjangoRepository:
         self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
+        return self._callbacks.won(self._callback_change(callback_id, expected_next_attempt, changes))
+
+    def _callback_change(self, callback_id: UUID, expected: datetime | None, changes: Mapping[str, Any]) -> Change:
         check_names(changes, CALLBACK_CHANGES)
-        expected = expected_next_attempt
-        if expected is not None:
-            expected = plain("expected_next_attempt", Kind.TIME, expected)
-        return self._callbacks.change(callback_id, "next_attempt_at", expected, changes) is not None
+        moment = None if expected is None else plain("expected_next_attempt", Kind.TIME, expected)
+        return self._callbacks.wanted(callback_id, "next_attempt_at", moment, changes)
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRecord]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
@@ -217,6 +226,25 @@ class DjangoRepository:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
         return self._transactions.change_version(transaction_id, version, changes)
+
+    def change_with_callback(
+        self,
+        transaction_id: UUID,
+        version: int,
+        changes: Mapping[str, Any],
+        callback_id: UUID,
+        expected_next_attempt: datetime | None,
+        closing: Mapping[str, Any],
+    ) -> TransactionRecord | None:
+        """``change`` and ``change_callback`` in one commit, both or neither; None where one of them was lost.
+
+        There is no such operation where the two are in different databases.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
+        """
+        closed = self._callback_change(callback_id, expected_next_attempt, closing)
+        return self._transactions.change_version(transaction_id, version, changes, (self._callbacks, closed))
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[TransactionRecord]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
@@ -337,6 +365,10 @@ def _swept(sweep: Sweep) -> str:
     return column
 
 
+class _LostError(Exception):
+    """What undoes a change whose companion came too late."""
+
+
 class _Table(Generic[_R]):
     """One of the models, and what is done with its rows.
 
@@ -354,7 +386,7 @@ class _Table(Generic[_R]):
         self._kinds = kinds
         self._unique = unique
         self.database = Database(model, using)
-        self._statements = Statements(model)
+        self.statements = Statements(model)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
 
@@ -374,8 +406,8 @@ class _Table(Generic[_R]):
     # What is read
 
     def all(self, *where: Q, order: tuple[str, ...], limit: int | None = None) -> list[_R]:
-        def work(alias: str) -> list[Any]:
-            rows = self._rows(alias).filter(*where).order_by(*order)
+        def work(connection: BaseDatabaseWrapper) -> list[Any]:
+            rows = self._rows(connection.alias).filter(*where).order_by(*order)
             return list(rows if limit is None else rows[: max(limit, 0)])
 
         return self.database.read(work)
@@ -383,10 +415,10 @@ class _Table(Generic[_R]):
     def first(self, order: tuple[str, ...] = ("pk",), **values: Any) -> _R | None:
         """The first row, in an order, whose fields have those values; or None."""
 
-        def work(alias: str) -> Any:
-            if self._statements.serve(alias):
-                return self._statements.first(alias, order, values)
-            return self._rows(alias).filter(**values).order_by(*order).first()
+        def work(connection: BaseDatabaseWrapper) -> Any:
+            if self.statements.serve(connection):
+                return self.statements.first(connection, order, values)
+            return self._rows(connection.alias).filter(**values).order_by(*order).first()
 
         row: _R | None = self.database.read(work)
         return row
@@ -407,46 +439,82 @@ class _Table(Generic[_R]):
 
     def _put(self, draft: Any, then: Callable[[str], Any] | None) -> Any:
         values = self._values({name: getattr(draft, name) for name in self._drafted}, getattr(draft, "host", {}))
-        at_once = then is None and self._statements.adds(self.database.alias, self._kinds)
+        at_once = then is None and self.statements.adds(self.database.connection, self._kinds)
 
-        def work(alias: str) -> Any:
+        def work(connection: BaseDatabaseWrapper) -> Any:
             row = self._model(**values)
             if at_once:
-                self._statements.add(alias, row)
+                self.statements.add(connection, row)
             else:
-                row.save(force_insert=True, using=alias)
-            return then(alias) if then is not None else None
+                row.save(force_insert=True, using=connection.alias)
+            return then(connection.alias) if then is not None else None
 
         return self.database.write(work, self._refusing(draft.id, values), one_statement=at_once)
 
-    def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
-        check_names(changes, self._changeable)
-        return self.change(row_id, "version", version, changes)
-
-    def change(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> _R | None:
-        """Change the row if its field of that name is still what was expected; the row as it is now, or None.
-
-        A ``version`` goes up by one.
-        """
+    def wanted(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> Change:
+        """A change of the row as it is written, if its field of that name is still what was expected."""
         host = changes.get("host", {})
-        values = self._values({each: value for each, value in changes.items() if each != "host"}, host)
+        core = {each: value for each, value in changes.items() if each != "host"}
+        return Change(row_id, name, expected, self._values(core, host))
 
-        def work(alias: str) -> Any:
-            if not host and self._statements.serve(alias):
-                return self._statements.change(alias, row_id, name, expected, values)
-            rows = self._rows(alias).filter(Q((name, expected)), pk=row_id)
-            if connections[alias].features.has_select_for_update and not rows.select_for_update().exists():
-                return None
-            written = {**values, "version": models.F("version") + 1} if name == "version" else values
-            if written and not rows.update(**written):
-                return None
-            return self._rows(alias).filter(pk=row_id).first() if written else rows.first()
+    def change_version(
+        self, row_id: UUID, version: int, changes: Mapping[str, Any], along: tuple[_Table[Any], Change] | None = None
+    ) -> _R | None:
+        """Change the row if it has that version still; the row as it is now, or None.
 
-        row: _R | None = self.database.write(work, self._refusing(row_id, values), one_statement=not host)
+        Args:
+            row_id: whose.
+            version: goes up by one.
+            changes: what is changed.
+            along: a change of another table in the same database, which is made too, or neither of the two.
+        """
+        check_names(changes, self._changeable)
+        change = self.wanted(row_id, "version", version, changes)
+        at_once = self.serves(change) and (along is None or along[0].serves(along[1]))
+
+        def work(connection: BaseDatabaseWrapper) -> Any:
+            if at_once:
+                besides = (along[0].statements, along[1]) if along is not None else None
+                return self.statements.change(connection, change, besides)
+            if not self.changed(connection, change):
+                return None
+            if along is not None and not along[0].changed(connection, along[1]):
+                raise _LostError
+            return self._rows(connection.alias).get(pk=row_id)
+
+        try:
+            row: _R | None = self.database.write(work, self._refusing(row_id, change.values), one_statement=at_once)
+        except _LostError:
+            return None
         return row
+
+    def won(self, change: Change) -> bool:
+        """Change the row; whether it was changed."""
+        at_once = self.serves(change)
+
+        def work(connection: BaseDatabaseWrapper) -> bool:
+            return self.statements.won(connection, change) if at_once else self.changed(connection, change)
+
+        return self.database.write(work, self._refusing(change.row_id, change.values), one_statement=at_once)
+
+    def serves(self, change: Change) -> bool:
+        """Whether the change is one statement: of the core's fields alone, for the host's may be made otherwise."""
+        return change.values.keys() <= self._kinds.keys() and self.statements.serve(self.database.connection)
+
+    def changed(self, connection: BaseDatabaseWrapper, change: Change) -> bool:
+        """By the ORM, in a transaction: whether the row was changed."""
+        rows = self._rows(connection.alias).filter(Q((change.name, change.expected)), pk=change.row_id)
+        if connection.features.has_select_for_update and not rows.select_for_update().exists():
+            return False
+        written = dict(change.values)
+        if change.name == "version":
+            written["version"] = models.F("version") + 1
+        return bool(rows.update(**written)) if written else rows.exists()
 
     def _values(self, core: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
         values = {name: plain(name, self._kinds[name], value) for name, value in core.items()}
+        if not host:
+            return values
         own = [field for field in self._model._meta.concrete_fields if field.name not in self._kinds]  # noqa: SLF001
         allowed = {name for field in own for name in (field.name, field.attname)}
         for name, value in host.items():
@@ -461,10 +529,11 @@ class _Table(Generic[_R]):
             values[name] = value
         return values
 
-    def _refusing(self, row_id: UUID, values: Mapping[str, Any]) -> Callable[[str], None]:
+    def _refusing(self, row_id: UUID, values: Mapping[str, Any]) -> Callable[[BaseDatabaseWrapper], None]:
         """Raise DuplicateKey for the key among the values that another row has; return where there is none."""
 
-        def refused(alias: str) -> None:
+        def refused(connection: BaseDatabaseWrapper) -> None:
+            alias = connection.alias
             present = self._rows(alias).filter(pk=row_id).first()
             if "id" in values and present is not None:
                 raise DuplicateKey("id", row_id)

@@ -1,4 +1,4 @@
-"""The statements that each callback needs, on PostgreSQL: made once, and executed by a cursor of Django's connection.
+"""The statements that each callback needs, on PostgreSQL: made once, and executed on Django's connection.
 
 They do what the ORM would do, on the same connection and in the same transactions, with the fields' own conversions. To
 have the ORM make a query and its rows anew takes several times as long as PostgreSQL takes to answer it.
@@ -6,22 +6,42 @@ have the ORM make a query and its rows anew takes several times as long as Postg
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connections, models
+import attrs
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import signals
 
+from mpesa_django.cursors import cursor_on
 from mpesa_django.models import AbstractMpesaCallbackLog
 
-__all__ = ["Statements"]
+__all__ = ["Change", "Statements"]
 
 _SAVING: Final = (signals.pre_init, signals.post_init, signals.pre_save, signals.post_save)
 
 
+@attrs.frozen
+class Change:
+    """What is written to one row by compare-and-set.
+
+    Attributes:
+        row_id: whose.
+        name: of the field that is compared; a ``version`` goes up by one.
+        expected: what it has to be still.
+        values: what the fields become.
+    """
+
+    row_id: UUID
+    name: str
+    expected: Any
+    values: Mapping[str, Any]
+
+
 class Statements:
-    """Reading one row by its fields, and changing one by compare-and-set.
+    """Reading one row by its fields, adding one, and changing one by compare-and-set.
 
     Args:
         model: whose rows they are; see :meth:`serve`.
@@ -32,96 +52,151 @@ class Statements:
         self._meta = model._meta  # noqa: SLF001 - Django's public interface
         self._fields = tuple(self._meta.concrete_fields)
         self._names = tuple(field.attname for field in self._fields)
+        self._by_name: dict[str, Any] = {**{field.name: field for field in self._fields}, "pk": self._meta.pk}
         self._flat = not any(self._meta.parents.values())  # one table
-        self._texts: dict[tuple[Any, ...], str] = {}
+        self._texts: dict[tuple[Any, ...], str] = {}  # of any PostgreSQL: each quotes names alike
+        self._converters: dict[type, tuple[tuple[int, Callable[..., Any]], ...]] = {}
 
-    def serve(self, alias: str) -> bool:
+    def serve(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether they do for a database: PostgreSQL, and a model that has one table to itself."""
-        return self._flat and connections[alias].vendor == "postgresql"
+        return self._flat and connection.vendor == "postgresql"
 
-    def first(self, alias: str, order: Sequence[str], values: Mapping[str, Any]) -> Any:
+    def first(self, connection: BaseDatabaseWrapper, order: Sequence[str], values: Mapping[str, Any]) -> Any:
         """The first row, in an order, whose fields have those values; or None."""
-        text = self._texts.get(shape := (alias, *values, "by", *order))
+        text = self._texts.get(shape := (*values, "by", *order))
         if text is None:
-            same = " AND ".join(f"{self._column(alias, name)} = %s" for name in values)
-            by = ", ".join(self._column(alias, name) for name in order)
-            chosen = f"SELECT {self._columns(alias)} FROM {self._table(alias)}"  # noqa: S608 - names of the model's
-            text = self._texts[shape] = f"{chosen} WHERE {same} ORDER BY {by} LIMIT 1"
-        return self._row(alias, text, self._kept(alias, values))
+            quote = self._quoting(connection)
+            same = " AND ".join(f"{quote(name)} = %s" for name in values)
+            chosen = f"SELECT {self._columns(connection)} FROM {self._table(connection)}"  # noqa: S608 - names of the model's
+            text = self._texts[shape] = f"{chosen} WHERE {same} ORDER BY {', '.join(map(quote, order))} LIMIT 1"
+        return self._row(connection, text, self._kept(connection, values))
 
-    def adds(self, alias: str, fields: Container[str]) -> bool:
+    def adds(self, connection: BaseDatabaseWrapper, fields: Container[str]) -> bool:
         """Whether :meth:`add` does for a database: nobody but the core has something to say about a new row.
 
         Args:
-            alias: of the database.
+            connection: to the database.
             fields: the core's own.
         """
         heard = any(signal.has_listeners(self._model) for signal in _SAVING)
         usual = AbstractMpesaCallbackLog.save, models.Model.save_base
         own = (self._model.save, self._model.save_base) != usual
-        return self.serve(alias) and not heard and not own and all(field.name in fields for field in self._fields)
+        return self.serve(connection) and not heard and not own and all(field.name in fields for field in self._fields)
 
-    def add(self, alias: str, row: Any) -> None:
+    def add(self, connection: BaseDatabaseWrapper, row: Any) -> None:
         """Insert a row."""
-        text = self._texts.get(shape := (alias,))
+        text = self._texts.get(())
         if text is None:
             marks = ", ".join(["%s"] * len(self._fields))
-            text = f"INSERT INTO {self._table(alias)} ({self._columns(alias)}) VALUES ({marks})"  # noqa: S608 - likewise
-            self._texts[shape] = text
-        connection = connections[alias]
+            into = f"{self._table(connection)} ({self._columns(connection)})"
+            text = self._texts[()] = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608 - likewise
         kept = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in self._fields]
-        with connection.cursor() as cursor:
+        with cursor_on(connection) as cursor:
             cursor.execute(text, kept)
 
-    def change(self, alias: str, row_id: UUID, name: str, expected: object, values: Mapping[str, Any]) -> Any:
-        """Change the row, if its field of that name is still what was expected; the row as it is now, or None.
+    def change(
+        self, connection: BaseDatabaseWrapper, change: Change, along: tuple[Statements, Change] | None = None
+    ) -> Any:
+        """Change the row, if its field is still what was expected; the row as it is now, or None.
 
-        The row is locked first, as ``select_for_update()`` would, in the same statement: rivals queue for it. A field
-        called ``version`` goes up by one.
+        The row is locked first, as ``select_for_update()`` would, in the same statement: rivals queue for it.
+
+        Args:
+            connection: to the database.
+            change: of a row.
+            along: a change of another model's row, which is made too, or neither of the two. That row is locked next,
+                and when both locks are held nothing can come between them.
         """
-        text = self._texts.get(shape := (alias, name, expected is None, *values))
+        shape = ("change", *_shape(change), *(_shape(along[1]) if along is not None else ()))
+        text = self._texts.get(shape)
         if text is None:
-            table, key, guard = self._table(alias), self._column(alias, "pk"), self._column(alias, name)
-            same = f"{guard} IS NULL" if expected is None else f"{guard} = %s"
-            written = [f"{self._column(alias, each)} = %s" for each in values]
-            written += [f"{guard} = {guard} + 1"] if name == "version" else []
-            text = self._texts[shape] = (
-                f"WITH locked AS (SELECT {key} FROM {table} WHERE {key} = %s AND {same} FOR UPDATE)"  # noqa: S608 - names of the model's
-                f" UPDATE {table} SET {', '.join(written) or f'{key} = {key}'}"
-                f" WHERE {key} = (SELECT {key} FROM locked) AND {same} RETURNING {self._columns(alias)}"
+            locked, update = (
+                f"locked AS ({self.locking(connection, change)})",
+                self.writing(connection, change, "locked"),
             )
-        was = [] if expected is None else self._kept(alias, {name: expected})
-        locked = [*self._kept(alias, {"pk": row_id}), *was]
-        return self._row(alias, text, [*locked, *self._kept(alias, values), *was])
+            if along is not None:
+                other, companion = along
+                locked += f", closing AS ({other.locking(connection, companion, 'AND EXISTS (SELECT FROM locked)')})"
+                locked += f", closed AS ({other.writing(connection, companion, 'closing')})"
+                update += " AND EXISTS (SELECT FROM closing)"
+            text = self._texts[shape] = f"WITH {locked} {update} RETURNING {self._columns(connection)}"
+        guard, written = self.parameters(connection, change)
+        besides: list[Any] = []
+        if along is not None:
+            also, theirs = along[0].parameters(connection, along[1])
+            besides = [*also, *theirs, *also[1:]]
+        return self._row(connection, text, [*guard, *besides, *written, *guard[1:]])
 
-    def _row(self, alias: str, text: str, parameters: Sequence[Any]) -> Any:
-        with connections[alias].cursor() as cursor:
+    def won(self, connection: BaseDatabaseWrapper, change: Change) -> bool:
+        """Change the row as :meth:`change`, without reading it; whether it was changed."""
+        text = self._texts.get(shape := ("won", *_shape(change)))
+        if text is None:
+            text = self._texts[shape] = self.writing(connection, change)
+        guard, written = self.parameters(connection, change)
+        with cursor_on(connection) as cursor:
+            cursor.execute(text, [*written, *guard])
+            return bool(cursor.rowcount)
+
+    def _row(self, connection: BaseDatabaseWrapper, text: str, parameters: Sequence[Any]) -> Any:
+        with cursor_on(connection) as cursor:
             cursor.execute(text, parameters)
             found = cursor.fetchone()
         if found is None:
             return None
+        converters = self._converters.get(type(connection))
+        if converters is None:
+            converters = self._converters[type(connection)] = tuple(
+                (index, convert)
+                for index, field in enumerate(self._fields)
+                for convert in field.get_db_converters(connection)
+            )
         values = list(found)
-        for index, field in enumerate(self._fields):
-            for convert in field.get_db_converters(connections[alias]):
-                values[index] = convert(values[index], None, connections[alias])
-        return self._model.from_db(alias, self._names, values)
+        for index, convert in converters:
+            values[index] = convert(values[index], None, connection)
+        return self._model.from_db(connection.alias, self._names, values)
 
-    def _kept(self, alias: str, values: Mapping[str, Any]) -> list[Any]:
-        return [self._field(name).get_db_prep_save(value, connections[alias]) for name, value in values.items()]
+    # The parts of a change
 
-    def _field(self, name: str) -> Any:
-        return self._meta.pk if name == "pk" else self._meta.get_field(name)
+    def parameters(self, connection: BaseDatabaseWrapper, change: Change) -> tuple[list[Any], list[Any]]:
+        """The key and, unless it is NULL, what is expected; and the values that are written."""
+        expected = {} if change.expected is None else {change.name: change.expected}
+        return self._kept(connection, {"pk": change.row_id, **expected}), self._kept(connection, change.values)
 
-    def _column(self, alias: str, name: str) -> str:
-        return connections[alias].ops.quote_name(self._field(name).column)
+    def locking(self, connection: BaseDatabaseWrapper, change: Change, besides: str = "") -> str:
+        """Locks the row, if its field is still what was expected, and whatever else is asked for is so."""
+        key, same = self._quoting(connection)("pk"), self._same(connection, change)
+        return f"SELECT {key} FROM {self._table(connection)} WHERE {key} = %s AND {same} {besides} FOR UPDATE"  # noqa: S608 - names of the model's
 
-    def _columns(self, alias: str) -> str:
-        return ", ".join(self._column(alias, field.name) for field in self._fields)
+    def writing(self, connection: BaseDatabaseWrapper, change: Change, locked: str | None = None) -> str:
+        """Writes the row that was locked under that name; None: the one of the key."""
+        quote = self._quoting(connection)
+        key, guard = quote("pk"), quote(change.name)
+        written = [f"{quote(each)} = %s" for each in change.values]
+        written += [f"{guard} = {guard} + 1"] if change.name == "version" else []
+        row = f"(SELECT {key} FROM {locked})" if locked is not None else "%s"  # noqa: S608 - likewise
+        return (
+            f"UPDATE {self._table(connection)} SET {', '.join(written) or f'{key} = {key}'}"  # noqa: S608 - likewise
+            f" WHERE {key} = {row} AND {self._same(connection, change)}"
+        )
 
-    def _table(self, alias: str) -> str:
-        return connections[alias].ops.quote_name(self._meta.db_table)
+    # Values, and names
+
+    def _kept(self, connection: BaseDatabaseWrapper, values: Mapping[str, Any]) -> list[Any]:
+        return [self._by_name[name].get_db_prep_save(value, connection) for name, value in values.items()]
+
+    def _quoting(self, connection: BaseDatabaseWrapper) -> Callable[[str], str]:
+        return lambda name: connection.ops.quote_name(self._by_name[name].column)
+
+    def _columns(self, connection: BaseDatabaseWrapper) -> str:
+        return ", ".join(map(self._quoting(connection), (field.name for field in self._fields)))
+
+    def _table(self, connection: BaseDatabaseWrapper) -> str:
+        return connection.ops.quote_name(self._meta.db_table)
+
+    def _same(self, connection: BaseDatabaseWrapper, change: Change) -> str:
+        guard = self._quoting(connection)(change.name)
+        return f"{guard} IS NULL" if change.expected is None else f"{guard} = %s"
 
 
-def _is_the_hosts(model: type[models.Model], name: str) -> bool:
-    owner = next(each for each in model.__mro__ if name in vars(each))
-    return not owner.__module__.startswith(("django.", "mpesa_django."))
+def _shape(change: Change) -> tuple[Any, ...]:
+    return change.name, change.expected is None, *change.values

@@ -1,0 +1,156 @@
+"""The cursor of the statements that each callback needs, and who looks on at them."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
+pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mpesa-core[dev]'")
+
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
+from psycopg import ClientCursor
+
+from mpesa_core.errors import StorageUnavailable
+from mpesa_core.testing.contract import NOON, callback_draft, transaction_draft
+from mpesa_django.repository import DjangoRepository
+from tests.django.stores import MODELS, empty_repository, made_database
+
+OPTIONS = {
+    "as Django has it": ({}, False),
+    "prepared": ({"prepare_threshold": 0}, True),
+    "prepared later": ({"prepare_threshold": 2}, True),
+    "bound by the server": ({"server_side_binding": True}, False),
+    "bound by the server, and prepared": ({"server_side_binding": True, "prepare_threshold": 0}, True),
+    "of a factory": ({"prepare_threshold": 0, "cursor_factory": ClientCursor}, False),
+}
+
+
+@pytest.fixture(params=OPTIONS)
+def case(request, postgres):
+    """A database with some options, and whether statements are to be prepared there."""
+    options, prepares = OPTIONS[request.param]
+    name = postgres.new_database()
+    server = {"HOST": "127.0.0.1", "PORT": postgres.port, "USER": "mpesa", "OPTIONS": options}
+    with made_database("cursors", ENGINE="django.db.backends.postgresql", NAME=name, **server) as alias:
+        yield alias, prepares
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def prepared(postgres):
+    """The alias of a database where statements are prepared."""
+    name = postgres.new_database()
+    server = {"HOST": "127.0.0.1", "PORT": postgres.port, "USER": "mpesa", "OPTIONS": {"prepare_threshold": 0}}
+    with made_database("prepared", ENGINE="django.db.backends.postgresql", NAME=name, **server) as alias:
+        yield alias
+    postgres.drop_database(name)
+
+
+def settle(store):
+    """A callback from its record to its close, and a payment; the payment as it is then."""
+    callback, row = callback_draft(raw_body={"a": 1}), store.add(transaction_draft(host={"note": "mine"}))
+    store.add_callback(callback)
+    assert {"a": 1} == store.get_callback(callback.id).raw_body
+    assert store.change_callback(callback.id, NOON, {"attempts": 1})
+    assert not store.change_callback(callback.id, None, {"attempts": 2})
+    settled = store.change(row.id, 1, {"checks": 7, "settled_at": NOON, "conflicts": {"a": {}}, "reason": None})
+    assert (7, NOON, {"a": {}}, "mine") == (settled.checks, settled.settled_at, settled.conflicts, settled.note)
+    closed = store.change_with_callback(row.id, 2, {"checks": 8}, callback.id, NOON, {"next_attempt_at": None})
+    assert (8, None) == (closed.checks, store.get_callback(callback.id).next_attempt_at)
+    return closed
+
+
+def test_whatever_the_options(case):
+    """The same comes of it, and statements are prepared where the project's options say so, and nowhere else."""
+    alias, prepares = case
+    store = empty_repository(alias)
+    for _ in range(4):
+        settle(store)
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(*) > 0 FROM pg_prepared_statements WHERE statement LIKE %s", ["%store_callback%"])
+        assert (prepares,) == cursor.fetchone()
+
+
+def test_logged_queries_are_complete(prepared):
+    """Who captures queries, as assertNumQueries and the debug toolbar do, sees each of them with its values."""
+    store = empty_repository(prepared)
+    row = store.add(transaction_draft())
+    with CaptureQueriesContext(connections[prepared]) as queries:
+        store.get(row.id)
+        store.change(row.id, 1, {"checks": 4711})
+    assert ["SELECT", "WITH"] == [each["sql"].split()[0] for each in queries]
+    assert "4711" in queries[1]["sql"]
+
+
+def test_a_cursor_that_somebody_put_in_place_is_used(prepared, monkeypatch):
+    """A tool that replaces the connection's cursor(), as the debug toolbar does, sees each statement."""
+    store = empty_repository(prepared)
+    row = store.add(transaction_draft())
+    used, connection = [], connections[prepared]
+    usual = connection.cursor
+    monkeypatch.setattr(connection, "cursor", lambda: used.append(1) or usual())
+    assert row.id == store.get(row.id).id
+    assert [1] == used
+
+
+def test_execute_wrappers_are_called(prepared):
+    """A wrapper sees each statement, and what it raises stops it."""
+    store = empty_repository(prepared)
+    row = store.add(transaction_draft())
+    seen = []
+
+    def wrap(execute, sql, params, many, context):
+        seen.append(sql.split()[0])
+        return execute(sql, params, many, context)
+
+    def refuse(*_):
+        raise ZeroDivisionError
+
+    with connections[prepared].execute_wrapper(wrap):
+        store.change(row.id, 1, {"checks": 1})
+        assert 1 == store.get(row.id).checks
+    assert ["WITH", "SELECT"] == seen
+    with connections[prepared].execute_wrapper(refuse), pytest.raises(ZeroDivisionError):
+        store.change(row.id, 2, {"checks": 2})
+    assert 1 == store.get(row.id).checks
+
+
+def test_a_lost_connection_with_prepared_statements(prepared):
+    """What met the loss is StorageUnavailable; the next connection prepares its statements anew."""
+    store = empty_repository(prepared)
+    row = settle(store)
+    connections[prepared].connection.close()
+    with pytest.raises(StorageUnavailable, match="read again"):
+        store.change(row.id, 3, {"checks": 9})
+    assert 9 == store.change(row.id, 3, {"checks": 9}).checks
+
+
+def test_a_table_that_changes_meanwhile(prepared):
+    """A migration of the host's own, while statements of its table are prepared, costs nothing."""
+    store = empty_repository(prepared)
+    row = settle(store)
+    for change in ("ADD COLUMN more text", "DROP COLUMN more"):
+        with connections[prepared].cursor() as cursor:
+            cursor.execute(f"ALTER TABLE store_transaction {change}")
+        assert row.id == store.get(row.id).id
+
+
+def test_with_a_pool(postgres):
+    """Connections of psycopg's pool are used and given back as Django does it."""
+    pytest.importorskip("psycopg_pool", reason="psycopg-pool is not installed: pip install 'mpesa-core[dev]'")
+    name = postgres.new_database()
+    server = {"HOST": "127.0.0.1", "PORT": postgres.port, "USER": "mpesa"}
+    options = {"pool": {"min_size": 1, "max_size": 2}, "prepare_threshold": 0}
+    with made_database("pooled", ENGINE="django.db.backends.postgresql", NAME=name, OPTIONS=options, **server) as alias:
+        store = DjangoRepository(*MODELS, using=alias)
+        try:
+            for _ in range(3):
+                settle(store)
+                connections[alias].close()
+            with transaction.atomic(using=alias):
+                assert [] == list(store.due_callbacks(NOON, 5))
+        finally:
+            connections[alias].close()
+            connections[alias].close_pool()
+    postgres.drop_database(name)
