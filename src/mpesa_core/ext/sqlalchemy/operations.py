@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from mpesa_core.errors import ConfigurationError, MpesaError, StorageBusy, StorageRefused, StorageUnavailable
 
-__all__ = ["Database", "prepare_sqlite"]
+__all__ = ["Database", "prepare_sqlite", "translated"]
 
 _T = TypeVar("_T")
 
@@ -57,6 +57,10 @@ class Database:
         bind: an engine, or a sessionmaker.
         model: whose rows they are for: a sessionmaker may keep several databases apart.
 
+    Attributes:
+        bind: the engine, as a rule.
+        sample: a session that nothing is done with.
+
     Raises:
         ConfigurationError: it is something else, such as a session that others use as well.
     """
@@ -70,22 +74,23 @@ class Database:
             )
             raise ConfigurationError([problem])
         self._sessions: sessionmaker[Any] = sessionmaker(bind) if isinstance(bind, Engine) else bind
-        with _translated(), self._sessions() as session:
-            self._bind = session.get_bind(model)
-        if isinstance(self._bind, Engine):
-            _engines.add(self._bind)
+        with translated(), self._sessions() as session:
+            self.sample: Session = session
+            self.bind = session.get_bind(model)
+        if isinstance(self.bind, Engine):
+            _engines.add(self.bind)
 
     def is_one_with(self, other: Database) -> bool:
         """Whether both work on one database, in which one transaction does for both."""
-        return self._bind is other._bind
+        return self.bind is other.bind
 
     def _session(self) -> Session:
-        session: Session = self._sessions(bind=self._bind, expire_on_commit=False, autoflush=False)
+        session: Session = self._sessions(bind=self.bind, expire_on_commit=False, autoflush=False)
         return session
 
     def read(self, work: Callable[[Session], _T]) -> _T:
         """Run ``work(session)``, which changes nothing; what it returns is detached."""
-        with _translated(), self._session() as session:
+        with translated(), self._session() as session:
             _let_commit_by_itself(session)
             return work(session)
 
@@ -102,16 +107,24 @@ class Database:
             refused: what is done after the database has refused it for a constraint; it raises for a key that is taken.
             one_statement: ``work`` executes one statement on PostgreSQL.
         """
+
+        def in_session() -> _T:
+            with self._session() as session, session.begin():
+                _take_sqlite_lock(session)
+                if one_statement:
+                    _let_commit_by_itself(session)
+                return work(session)
+
+        return self.attempt(in_session, refused)
+
+    def attempt(self, work: Callable[[], _T], refused: Callable[[Session], object]) -> _T:
+        """Run ``work()``, which is a transaction, as :meth:`write` does."""
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             try:
-                with _translated():
+                with translated():
                     try:
-                        with self._session() as session, session.begin():
-                            _take_sqlite_lock(session)
-                            if one_statement:
-                                _let_commit_by_itself(session)
-                            return work(session)
+                        return work()
                     except IntegrityError as error:
                         refusal = error
                     self.read(refused)  # out of the except clause: what it raises does not carry the row along
@@ -142,7 +155,8 @@ def _take_sqlite_lock(session: Session) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """SQLAlchemy's errors as the core's."""
     try:
         yield
     except PoolTimeout as error:  # nothing was begun

@@ -23,7 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapper, Session
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField
-from mpesa_core.ext.sqlalchemy.operations import Database
+from mpesa_core.ext.sqlalchemy.operations import Database, translated
+from mpesa_core.ext.sqlalchemy.statements import Statements
 from mpesa_core.repository.rows import Kind, check_names, plain
 
 __all__ = ["Change", "NotTogether", "Table", "equals"]
@@ -81,7 +82,8 @@ class Table(Generic[_R]):
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
         # What a relationship loads by a join, an UPDATE cannot return.
         self._returned_whole = all(each.lazy not in ("joined", False, "subquery") for each in mapper.relationships)
-        self._insertion = insert(mapper.local_table) if _is_plain(mapper) and not self._own else None
+        self._insertion = self._inserted(mapper) if _is_plain(mapper) and not self._own else None
+        self._statements = Statements[_R](mapper, self.database.bind, self.database.sample)
         # Made once for each set of columns: to build a statement takes longer than PostgreSQL takes to execute it.
         self._questions: dict[tuple[str, ...], Select[Any]] = {}
         self._updates: dict[tuple[Any, ...], Any] = {}
@@ -103,6 +105,10 @@ class Table(Generic[_R]):
             question = select(self.model).where(*same).order_by(*(getattr(self.model, name) for name in order))
             question = self._questions[shape] = question.limit(1)
         wanted = {f"is_{name}": value for name, value in values.items()}
+        prepared = self._statements.prepared(question)
+        if prepared is not None:
+            with translated():
+                return prepared.first(wanted)
         return self.database.read(lambda session: next(iter(session.scalars(question, wanted).unique()), None))
 
     def due(self, name: str, now: datetime, limit: int, *where: ColumnElement[bool]) -> list[_R]:
@@ -134,31 +140,51 @@ class Table(Generic[_R]):
     def _put(self, draft: Any, then: Callable[[Session], Any] | None) -> Any:
         values = self._values({name: getattr(draft, name) for name in self._drafted}, draft)
 
+        insertion = self._insertion if then is None and not self._is_listened_to() else None
+        refused = self._refusing(draft.id, values)
+        if insertion is not None:
+            self._write(insertion, {f"to_{name}": value for name, value in values.items()}, refused)
+            return None
+
         def work(session: Session) -> Any:
-            if then is None and self._insertion is not None and not self._is_listened_to(session):
-                session.connection().execute(self._insertion, values)
-                return None
             session.add(self.model(**values))
             session.flush()
             session.expunge_all()
             return then(session) if then is not None else None
 
-        return self.database.write(work, self._refusing(draft.id, values), one_statement=then is None)
+        return self.database.write(work, refused, one_statement=then is None)
 
-    def _is_listened_to(self, session: Session) -> bool:
+    def _inserted(self, mapper: Mapper[Any]) -> Any:
+        table: Any = mapper.local_table
+        return insert(table).inline().values({name: bindparam(f"to_{name}") for name in self._drafted})
+
+    def _is_listened_to(self) -> bool:
         """Whether the host has something to say about a row that is inserted."""
-        of_rows, of_sessions = inspect(self.model).dispatch, session.dispatch
+        of_rows, of_sessions = inspect(self.model).dispatch, self.database.sample.dispatch
         listeners = (of_rows.before_insert, of_rows.after_insert, of_sessions.before_flush, of_sessions.after_flush)
         return any(map(bool, listeners))
+
+    def _write(self, statement: Any, written: Mapping[str, Any], refused: Callable[[Session], None]) -> int:
+        """Execute a statement as a transaction; how many rows it was about."""
+        prepared = self._statements.prepared(statement)
+        if prepared is not None:
+            return self.database.attempt(lambda: prepared.count(written), refused)
+        return self.database.write(
+            lambda session: session.connection().execute(statement, written).rowcount, refused, one_statement=True
+        )
 
     def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
         """Change the row and raise its version, if it is still the one given; the row as it is now, or None."""
         check_names(changes, self._changeable)
         values = self._values({name: value for name, value in changes.items() if name != "host"}, changes)
+        refused = self._refusing(row_id, values)
+        statement, written = self._update(row_id, "version", version, values, returning=True)
+        prepared = self._statements.prepared(statement) if self._is_core(values) else None
+        if prepared is not None:
+            return self.database.attempt(lambda: prepared.first(written), refused)
 
         def work(session: Session) -> _R | None:
             if self._returned_whole and session.get_bind().dialect.update_returning:
-                statement, written = self._update(row_id, "version", version, values, returning=True)
                 returned: _R | None = session.scalars(statement, written).first()
                 return returned
             if not self._changed(session, row_id, "version", version, values):
@@ -166,15 +192,18 @@ class Table(Generic[_R]):
             row: _R | None = _one(session, self.model, row_id)
             return row
 
-        return self.database.write(work, self._refusing(row_id, values), one_statement=self._returned_whole)
+        return self.database.write(work, refused, one_statement=self._returned_whole)
 
     def change_where(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> bool:
         """Change the row, if its attribute of that name is still what was expected; whether it was so."""
         values = self._values(changes, {})
+        refused = self._refusing(row_id, values)
+        statement, written = self._update(row_id, name, expected, values, returning=False)
+        prepared = self._statements.prepared(statement)
+        if prepared is not None:
+            return bool(self.database.attempt(lambda: prepared.count(written), refused))
         return self.database.write(
-            lambda session: self._changed(session, row_id, name, expected, values),
-            self._refusing(row_id, values),
-            one_statement=True,
+            lambda session: self._changed(session, row_id, name, expected, values), refused, one_statement=True
         )
 
     def change_all(self, session: Session, name: str, changes: Mapping[int, Change]) -> set[int]:
@@ -237,6 +266,10 @@ class Table(Generic[_R]):
         if len(core) < len(values):  # the host's own, which may be expressions
             statement = statement.values({each: value for each, value in values.items() if each not in self._kinds})
         return statement, {"row": row_id, "expected": expected, **{f"to_{each}": values[each] for each in core}}
+
+    def _is_core(self, values: Mapping[str, Any]) -> bool:
+        """Whether none of the values is of the host's own: those may be expressions."""
+        return self._own.isdisjoint(values)
 
     def _values(self, core: Mapping[str, Any], source: Any) -> dict[str, Any]:
         """The attributes to set: the core's, checked, and those of the ``host`` of a draft or of changes."""
