@@ -8,8 +8,7 @@ words that Daraja refuses, such as mpesa.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from django.http import HttpResponseBase
 from django.urls import URLPattern, path, re_path
@@ -28,15 +27,17 @@ def patterns(view: Callable[..., HttpResponseBase] = callback) -> list[URLPatter
     Wrap it with ``functools.wraps(callback)``, so that it is exempt from what that one is. Include them under their
     name: ``path("pay/", include((patterns(view), "mpesa_django")))``.
     """
-    return [pattern for route in ROUTES for pattern in _patterns(route, view)]
+    routes = "|".join(re.escape(route.path) for route in ROUTES)
+    # Django tries one pattern after the other: most callbacks have a token, few have no slash.
+    return [
+        re_path(rf"^(?P<path>{routes})(?P<token>[^/]+)/?$", view),
+        *(path(route.path, view, {"path": route.path}, name=_stem(route).replace("/", "_")) for route in ROUTES),
+        *(path(_stem(route), view, {"path": route.path}) for route in ROUTES),
+    ]
 
 
-def _patterns(route: Route, view: Any) -> Iterator[URLPattern]:
-    given = {"path": route.path}
-    stem = route.path.rstrip("/")
-    yield path(route.path, view, given, name=stem.replace("/", "_"))
-    yield path(stem, view, given)
-    yield re_path(rf"^{re.escape(route.path)}(?P<token>[^/]+)/?$", view, given)
+def _stem(route: Route) -> str:
+    return route.path.rstrip("/")
 
 
 urlpatterns = patterns()

@@ -60,6 +60,7 @@ def test_one_gateway_for_all_threads(monkeypatch):
 
 def test_an_override_makes_another_gateway_and_closes_the_old_one(monkeypatch):
     """Overriding MPESA closes the gateway that was made and the next use has the new settings; others are no matter."""
+    front.reset()  # what a test before has left
     closed, real = [], Gateway.close
     monkeypatch.setattr(Gateway, "close", lambda gateway: closed.append(gateway.settings) or real(gateway))
     with taking_money(monkeypatch):
