@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import multiprocessing
 import pickle
 import signal
-from datetime import UTC, datetime
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -20,7 +24,9 @@ from mpesa_core.errors import DuplicateKey, StorageBusy, StorageRefused, Storage
 from mpesa_core.ext.sqlalchemy import CallbackMixin, SqlAlchemyRepository, TransactionMixin
 from mpesa_core.ext.sqlalchemy.operations import Database
 from mpesa_core.payments.records import Key, Status
+from mpesa_core.repository.protocol import JointChange, missing_operations
 from mpesa_core.testing.contract import callback_draft, transaction_draft
+from tests import trials
 from tests.ext.stores import Callback, Payment, empty_repository, repository_on
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -156,6 +162,131 @@ def test_a_session_class_of_the_hosts_is_used(engine, alchemy_postgres):
     assert ["scalars"] == called
 
 
+CLOSED = {"next_attempt_at": None, "processed": True}
+
+
+def both(store, **fields):
+    """A payment, and a callback that is open."""
+    row, draft = store.add(transaction_draft(**fields)), callback_draft(next_attempt_at=NOW)
+    store.add_callback(draft)
+    return row, draft.id
+
+
+def test_a_payment_and_its_callback_are_changed_by_one_statement(repository, engine, sessions):
+    """Without a session; either way, the rows are the same."""
+    hearing = sessionmaker(engine)
+    event.listen(hearing, "after_begin", lambda *_: None)
+    made = []
+    for store in (repository, repository_on(hearing)):
+        row, callback = both(store)
+        sessions.clear()
+        changed = store.change_with_callback(row.id, 1, {"status": Status.SUCCESS}, callback, NOW, CLOSED)
+        assert store.change_with_callback(row.id, 2, {"checks": 1}, callback, NOW, {"attempts": 9}) is None
+        assert store.change_with_callback(row.id, 1, {"checks": 1}, callback, None, {"attempts": 9}) is None
+        made.append(
+            (len(sessions), contents(changed), contents(store.get(row.id)), contents(store.get_callback(callback)))
+        )
+    assert [0, 3] == [each[0] for each in made]
+    for _, changed, row, callback in made:
+        assert changed == row
+        assert (2, "SUCCESS", True, None, 0) == (
+            row["version"],
+            row["status"],
+            callback["processed"],
+            callback["next_attempt_at"],
+            callback["attempts"],
+        )
+
+
+@contextlib.contextmanager
+def waiting_for(engine, work):
+    """Have a thread do something that waits for a lock; its result, at the end."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(work()))
+    thread.start()
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        while not connection.scalar(waits):
+            assert thread.is_alive()
+            time.sleep(0.005)
+    yield result
+    thread.join()
+
+
+@pytest.mark.parametrize("rival", ["claims", "settles", "notes", "neither"])
+def test_a_rival_who_was_first_at_one_of_the_two(alchemy_postgres, repository, rival):
+    """Both or neither, where the rival commits while its row is waited for; what it wrote stays."""
+    row, callback = both(repository)
+    said = {
+        "claims": "UPDATE shop_callbacks SET next_attempt_at = now(), attempts = 5",
+        "settles": "UPDATE shop_payments SET version = 2, checks = 5",
+        "notes": "UPDATE shop_callbacks SET error = 'noted'; UPDATE shop_payments SET result_desc = 'noted'",
+        "neither": "UPDATE shop_callbacks SET next_attempt_at = now(); UPDATE shop_payments SET version = 2",
+    }
+
+    def settle():
+        return repository.change_with_callback(row.id, 1, {"checks": 1}, callback, NOW, {**CLOSED, "attempts": 1})
+
+    with alchemy_postgres.connect() as connection:
+        connection.exec_driver_sql(said[rival])
+        with waiting_for(alchemy_postgres, settle) as result:
+            connection.rollback() if rival == "neither" else connection.commit()
+    kept, log = repository.get(row.id), repository.get_callback(callback)
+    if rival in {"notes", "neither"}:
+        assert (2, 1, 1, None) == (result[0].version, kept.checks, log.attempts, log.next_attempt_at)
+    else:
+        assert [None] == result
+        assert {"claims": (1, 0, 5), "settles": (2, 5, 0)}[rival] == (kept.version, kept.checks, log.attempts)
+        assert log.next_attempt_at is not None
+    assert ["noted" if rival == "notes" else None] * 2 == [kept.result_desc, log.error]
+
+
+def test_processes_race_for_a_payment_and_its_callback(alchemy_postgres, repository):
+    """Of two who settle and one who claims, one alone gets anything, at each turn."""
+    pairs = [both(repository) for _ in range(trials.scaled(60))]
+    work = [("settle", 1), ("settle", 2), ("claim", 3)]
+    context = multiprocessing.get_context("spawn")
+    url = alchemy_postgres.url.render_as_string(hide_password=False)
+    ids = [(row.id, callback) for row, callback in pairs]
+    with context.Pool(len(work)) as pool:
+        results = pool.map(_race, [(url, what, number, ids) for what, number in work], chunksize=1)
+    for (row_id, callback), won in zip(ids, zip(*results, strict=True), strict=True):
+        (number,) = [each for each in won if each]
+        row, log = repository.get(row_id), repository.get_callback(callback)
+        settled = number < 3
+        assert (1 + settled, number if settled else 0) == (row.version, row.checks)
+        assert (number, settled) == (log.attempts, log.processed)
+
+
+def _race(what):
+    url, work, number, ids = what
+    engine = create_engine(url)
+    store = repository_on(engine)
+    won = []
+    for row_id, callback in ids:
+        changes = {"attempts": number}
+        if work == "settle":
+            changed = store.change_with_callback(row_id, 1, {"checks": number}, callback, NOW, {**CLOSED, **changes})
+        else:
+            changed = store.change_callback(callback, NOW, {"next_attempt_at": NOW + timedelta(days=1), **changes})
+        won.append(number if changed else 0)
+    engine.dispose()
+    return won
+
+
+def test_two_databases_have_no_joint_change(alchemy_postgres, alchemy_sqlite):
+    """Where no transaction does for both, the operation is not there; what settles goes without it."""
+
+    def bare(bind):
+        return SqlAlchemyRepository(bind, transaction_model=Payment, callback_model=Callback)
+
+    apart = bare(sessionmaker(binds={Payment: alchemy_postgres, Callback: alchemy_sqlite}))
+    assert ("change_with_callback",) == missing_operations(apart, JointChange)
+    with pytest.raises(AttributeError, match="different databases"):
+        apart.change_with_callback(None, 1, {}, None, None, {})
+    assert () == missing_operations(bare(alchemy_sqlite), JointChange)
+
+
 class Reversed(TypeDecorator):
     """Kept from the last letter to the first; it has its own mind about one text."""
 
@@ -214,6 +345,8 @@ def test_columns_of_the_hosts_own_kind(own, engine, sessions):
     assert own.change_callback(draft.id, NOW, {"attempts": 1})
     kept = own.get_callback(draft.id)
     assert (1, "by a function", "large" in vars(kept)) == (kept.attempts, kept.touched, False)
+    settled = own.change_with_callback(row.id, 2, {"checks": 1}, draft.id, NOW, {"attempts": 2})
+    assert (3, "changed", 2) == (settled.version, settled.marked, own.get_callback(draft.id).attempts)
 
 
 def test_an_expression_of_the_hosts(own, sessions):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DataError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, sessionmaker
 
 from mpesa_core.errors import DuplicateKey, InvalidField, MpesaError
+from mpesa_core.ext.sqlalchemy.joint import JointChanges
 from mpesa_core.ext.sqlalchemy.models import CallbackMixin, InvoiceMixin, SubscriptionMixin, TransactionMixin
 from mpesa_core.ext.sqlalchemy.table import Change, NotTogether, Table, equals
 from mpesa_core.payments.invoices import InvoiceDraft, InvoiceRecord
@@ -34,7 +35,7 @@ from mpesa_core.payments.records import (
     TransactionType,
 )
 from mpesa_core.payments.subscriptions import SubscriptionDraft, SubscriptionKey, SubscriptionRecord
-from mpesa_core.repository.protocol import InvoiceRepository, SubscriptionRepository
+from mpesa_core.repository.protocol import InvoiceRepository, JointChange, SubscriptionRepository
 from mpesa_core.repository.rows import (
     CALLBACK,
     CALLBACK_CHANGES,
@@ -54,6 +55,7 @@ __all__ = ["SqlAlchemyRepository"]
 _OLDEST: Final = ("initiated_at", "id")
 _INVOICE_OPERATIONS: Final = frozenset(name for name in vars(InvoiceRepository) if not name.startswith("_"))
 _SUBSCRIPTION_OPERATIONS: Final = frozenset(name for name in vars(SubscriptionRepository) if not name.startswith("_"))
+_JOINT_OPERATIONS: Final = frozenset(name for name in vars(JointChange) if not name.startswith("_"))
 
 
 class SqlAlchemyRepository:
@@ -97,6 +99,8 @@ class SqlAlchemyRepository:
         unique = (*by_themselves, (Key.RECEIPT.value, "short_code"))
         self._transactions = Table[TransactionRecord](transaction_model, TransactionMixin, TRANSACTION, unique, bind)
         self._callbacks = Table[CallbackRecord](callback_model, CallbackMixin, CALLBACK, (), bind)
+        if self._transactions.database.is_one_with(self._callbacks.database):
+            self._joint = JointChanges(self._transactions, self._callbacks)
         if invoice_model is not None:
             reference = ("external_reference", "short_code")
             self._invoices = Table[InvoiceRecord](invoice_model, InvoiceMixin, INVOICE, (reference,), bind)
@@ -115,6 +119,8 @@ class SqlAlchemyRepository:
             raise AttributeError(f"{name}: there are no invoices; give the repository an invoice_model.")
         if name in _SUBSCRIPTION_OPERATIONS and "_subscriptions" not in vars(self):
             raise AttributeError(f"{name}: there are no subscriptions; give the repository a subscription_model.")
+        if name in _JOINT_OPERATIONS and "_joint" not in vars(self):
+            raise AttributeError(f"{name}: transactions and callbacks are in different databases.")
         return super().__getattribute__(name)
 
     # Callbacks
@@ -196,6 +202,26 @@ class SqlAlchemyRepository:
         """
         return self._transactions.change_version(transaction_id, version, changes)
 
+    def change_with_callback(
+        self,
+        transaction_id: UUID,
+        version: int,
+        changes: Mapping[str, Any],
+        callback_id: UUID,
+        expected_next_attempt: datetime | None,
+        closing: Mapping[str, Any],
+    ) -> TransactionRecord | None:
+        """:meth:`change` and :meth:`change_callback` together: both, or neither.
+
+        It is there where both are in one database.
+
+        Raises:
+            DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
+        """
+        check_names(closing, CALLBACK_CHANGES)
+        expected = _moment(expected_next_attempt)
+        return self._joint.change(transaction_id, version, changes, callback_id, expected, closing)
+
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[TransactionRecord]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
         pending = equals(self._transactions.model.status, Status.PENDING)
@@ -247,7 +273,7 @@ class SqlAlchemyRepository:
     # Several at once
 
     def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
-        """Several of ``find``, ``change`` and ``change_callback``, with few statements and one commit.
+        """Several of ``find`` and of the changes, with few statements and one commit.
 
         Where one of them cannot be done along with the others, each is done by itself.
         """
@@ -260,17 +286,11 @@ class SqlAlchemyRepository:
     def _together(self, session: Session, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
         if not self._transactions.database.is_one_with(self._callbacks.database):
             raise NotTogether
-        kinds: dict[str, dict[int, tuple[Any, ...]]] = {"find": {}, "change": {}, "change_callback": {}}
-        for index, (name, arguments) in enumerate(calls):
-            kinds[name][index] = arguments
+        wanted = {index: arguments for index, (name, arguments) in enumerate(calls) if name == "find"}
+        changes = {index: _parts(name, arguments) for index, (name, arguments) in enumerate(calls) if name != "find"}
         try:
-            results = self._find_all(session, kinds["find"])
-            claimed = {index: (each[0], _moment(each[1]), each[2]) for index, each in kinds["change_callback"].items()}
-            for each in claimed.values():
-                check_names(each[2], CALLBACK_CHANGES)
-            won = self._callbacks.change_all(session, "next_attempt_at", claimed)
-            results |= {index: index in won for index in claimed}
-            results |= self._change_all(session, kinds["change"])
+            results = self._find_all(session, wanted)
+            results |= self._change_all(session, changes)
         except (InvalidField, StatementError) as error:
             if isinstance(error, StatementError) and not isinstance(error, (IntegrityError, DataError)):
                 raise
@@ -287,12 +307,32 @@ class SqlAlchemyRepository:
             results |= {index: found.get(value) for index, value in values.items()}
         return results
 
-    def _change_all(self, session: Session, wanted: Mapping[int, tuple[Any, ...]]) -> dict[int, Any]:
-        for each in wanted.values():
+    def _change_all(
+        self, session: Session, wanted: Mapping[int, tuple[Change | None, Change | None]]
+    ) -> dict[int, Any]:
+        callbacks = {index: each for index, (_, each) in wanted.items() if each is not None}
+        rows = {index: each for index, (each, _) in wanted.items() if each is not None}
+        for each in callbacks.values():
+            check_names(each[2], CALLBACK_CHANGES)
+        for each in rows.values():
             check_names(each[2], TRANSACTION_CHANGES)
-        won = self._transactions.change_all(session, "version", cast("Mapping[int, Change]", wanted))
-        now = self._transactions.read_all(session, "id", {wanted[index][0] for index in won})
-        return {index: now[each[0]] if index in won else None for index, each in wanted.items()}
+        # Callbacks first, as one that is changed along with its payment.
+        attempts = self._callbacks.lock_all(session, "next_attempt_at", {each[0] for each in callbacks.values()})
+        versions = self._transactions.lock_all(session, "version", {each[0] for each in rows.values()})
+        won = set()
+        for index, changes in wanted.items():
+            held = [(now, each) for now, each in zip((versions, attempts), changes, strict=True) if each is not None]
+            if all(each[0] in now and now[each[0]] == each[1] for now, each in held):
+                won.add(index)
+                for now, each in held:
+                    del now[each[0]]  # of two changes of one row, the first
+        self._callbacks.change_all(
+            session, "next_attempt_at", [each for index, each in callbacks.items() if index in won]
+        )
+        self._transactions.change_all(session, "version", [each for index, each in rows.items() if index in won])
+        read = self._transactions.read_all(session, "id", {each[0] for index, each in rows.items() if index in won})
+        changed = {index: read[each[0]] if index in won else None for index, each in rows.items()}
+        return {index: index in won for index in callbacks} | changed
 
     # Invoices
 
@@ -388,6 +428,15 @@ def _moment(expected: datetime | None) -> datetime | None:
 def _is_kept(text: str) -> bool:
     """Whether a key is stored as it is."""
     return key_text(text) == text
+
+
+def _parts(name: str, arguments: tuple[Any, ...]) -> tuple[Change | None, Change | None]:
+    """What a call changes: of a transaction, and of a callback."""
+    if name == "change":
+        return cast("Change", arguments), None
+    callback = arguments if name == "change_callback" else arguments[3:]
+    changed: Change = (callback[0], _moment(callback[1]), callback[2])
+    return (None, changed) if name == "change_callback" else (cast("Change", arguments[:3]), changed)
 
 
 def _by_themselves(_session: Session) -> None:

@@ -86,12 +86,15 @@ class Statements(Generic[_R]):
         Args:
             statement: with a value for each parameter when it is executed. It is kept: make it once.
         """
-        engine = self._engine
-        if engine is None or self._fields is None or self._is_heard(engine):
+        if not self.serve():
             return None
         if statement not in self._prepared:
-            self._prepared[statement] = self._compiled(engine, self._fields, statement)
+            self._prepared[statement] = self._compiled(statement)
         return self._prepared[statement]
+
+    def serve(self) -> bool:
+        """Whether there is a short way now."""
+        return self._engine is not None and self._fields is not None and not self._is_heard(self._engine)
 
     def _is_heard(self, engine: Engine) -> bool:
         """Whether somebody listens to what the ordinary way would tell of, or reads it in a log."""
@@ -103,7 +106,10 @@ class Statements(Generic[_R]):
             or bool(engine.get_execution_options())
         )
 
-    def _compiled(self, engine: Engine, fields: Mapping[str, tuple[str, Any]], statement: Any) -> Prepared[_R] | None:
+    def _compiled(self, statement: Any) -> Prepared[_R] | None:
+        engine, fields = self._engine, self._fields
+        assert engine is not None
+        assert fields is not None
         with translated(), engine.connect():
             pass  # the dialect knows its server from the first connection on
         compiled = statement.compile(dialect=engine.dialect)
@@ -256,5 +262,7 @@ def _fields(mapper: Mapper[Any]) -> dict[str, tuple[str, Any]] | None:
         column = attribute.columns[0]
         if not isinstance(column, Column) or len(attribute.columns) > 1 or attribute.deferred:
             return None
+        if column.type.column_expression(column) is not None:
+            return None  # it is read by a function of the database's
         fields[column.name] = attribute.key, column.type
     return fields

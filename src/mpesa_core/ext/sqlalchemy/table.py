@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Select,
+    and_,
     bindparam,
     insert,
     inspect,
@@ -57,6 +58,7 @@ class Table(Generic[_R]):
 
     Attributes:
         database: where they are.
+        statements: those that are executed without a session.
 
     Raises:
         ConfigurationError: the class is not mapped, or lacks the mixin.
@@ -83,7 +85,7 @@ class Table(Generic[_R]):
         # What a relationship loads by a join, an UPDATE cannot return.
         self._returned_whole = all(each.lazy not in ("joined", False, "subquery") for each in mapper.relationships)
         self._insertion = self._inserted(mapper) if _is_plain(mapper) and not self._own else None
-        self._statements = Statements[_R](mapper, self.database.bind, self.database.sample)
+        self.statements = Statements[_R](mapper, self.database.bind, self.database.sample)
         # Made once for each set of columns: to build a statement takes longer than PostgreSQL takes to execute it.
         self._questions: dict[tuple[str, ...], Select[Any]] = {}
         self._updates: dict[tuple[Any, ...], Any] = {}
@@ -105,7 +107,7 @@ class Table(Generic[_R]):
             question = select(self.model).where(*same).order_by(*(getattr(self.model, name) for name in order))
             question = self._questions[shape] = question.limit(1)
         wanted = {f"is_{name}": value for name, value in values.items()}
-        prepared = self._statements.prepared(question)
+        prepared = self.statements.prepared(question)
         if prepared is not None:
             with translated():
                 return prepared.first(wanted)
@@ -138,10 +140,10 @@ class Table(Generic[_R]):
         self._put(draft, None)
 
     def _put(self, draft: Any, then: Callable[[Session], Any] | None) -> Any:
-        values = self._values({name: getattr(draft, name) for name in self._drafted}, draft)
+        values = self.values({name: getattr(draft, name) for name in self._drafted}, draft)
 
         insertion = self._insertion if then is None and not self._is_listened_to() else None
-        refused = self._refusing(draft.id, values)
+        refused = self.refusing(draft.id, values)
         if insertion is not None:
             self._write(insertion, {f"to_{name}": value for name, value in values.items()}, refused)
             return None
@@ -166,7 +168,7 @@ class Table(Generic[_R]):
 
     def _write(self, statement: Any, written: Mapping[str, Any], refused: Callable[[Session], None]) -> int:
         """Execute a statement as a transaction; how many rows it was about."""
-        prepared = self._statements.prepared(statement)
+        prepared = self.statements.prepared(statement)
         if prepared is not None:
             return self.database.attempt(lambda: prepared.count(written), refused)
         return self.database.write(
@@ -175,60 +177,59 @@ class Table(Generic[_R]):
 
     def change_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> _R | None:
         """Change the row and raise its version, if it is still the one given; the row as it is now, or None."""
-        check_names(changes, self._changeable)
-        values = self._values({name: value for name, value in changes.items() if name != "host"}, changes)
-        refused = self._refusing(row_id, values)
-        statement, written = self._update(row_id, "version", version, values, returning=True)
-        prepared = self._statements.prepared(statement) if self._is_core(values) else None
-        if prepared is not None:
-            return self.database.attempt(lambda: prepared.first(written), refused)
+        values = self.changed_values(changes)
+        refused = self.refusing(row_id, values)
+        if self.is_core(values):
+            statement, written = self.updating(row_id, "version", version, values, returning=True)
+            prepared = self.statements.prepared(statement)
+            if prepared is not None:
+                return self.database.attempt(lambda: prepared.first(written), refused)
+        return self.database.write(
+            lambda session: self.changed(session, row_id, version, values), refused, one_statement=self._returned_whole
+        )
 
-        def work(session: Session) -> _R | None:
-            if self._returned_whole and session.get_bind().dialect.update_returning:
-                returned: _R | None = session.scalars(statement, written).first()
-                return returned
-            if not self._changed(session, row_id, "version", version, values):
-                return None
-            row: _R | None = _one(session, self.model, row_id)
-            return row
-
-        return self.database.write(work, refused, one_statement=self._returned_whole)
+    def changed(self, session: Session, row_id: UUID, version: int, values: Mapping[str, Any]) -> _R | None:
+        """:meth:`change_version` in a session."""
+        row: _R | None
+        if self._returned_whole and session.get_bind().dialect.update_returning:
+            row = session.scalars(*self.updating(row_id, "version", version, values, returning=True)).first()
+        elif self.was_changed(session, row_id, "version", version, values):
+            row = _one(session, self.model, row_id)
+        else:
+            row = None
+        return row
 
     def change_where(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> bool:
         """Change the row, if its attribute of that name is still what was expected; whether it was so."""
-        values = self._values(changes, {})
-        refused = self._refusing(row_id, values)
-        statement, written = self._update(row_id, name, expected, values, returning=False)
-        prepared = self._statements.prepared(statement)
-        if prepared is not None:
-            return bool(self.database.attempt(lambda: prepared.count(written), refused))
-        return self.database.write(
-            lambda session: self._changed(session, row_id, name, expected, values), refused, one_statement=True
-        )
+        values = self.values(changes, {})
+        refused = self.refusing(row_id, values)
+        statement, written = self.updating(row_id, name, expected, values)
+        return bool(self._write(statement, written, refused))
 
-    def change_all(self, session: Session, name: str, changes: Mapping[int, Change]) -> set[int]:
-        """Change several rows, each if its attribute of that name is still what was expected; which ones were.
+    def lock_all(self, session: Session, name: str, ids: Collection[UUID]) -> dict[UUID, Any]:
+        """Lock several rows; the attribute of that name that each of them has."""
+        key = self.model.id
+        if not ids:
+            return {}
+        # In one order, so that rivals queue for the rows instead of waiting for each other.
+        question = select(key, getattr(self.model, name)).where(key.in_(ids)).order_by(key)
+        return {row[0]: row[1] for row in session.execute(question.with_for_update())}
+
+    def change_all(self, session: Session, name: str, changes: Iterable[Change]) -> None:
+        """Change several rows whose attribute of that name is what is expected: they are locked.
 
         Raises:
             NotTogether: they are not to be changed by the same statements.
         """
-        key, was = self.model.id, getattr(self.model, name)
-        # In one order, so that rivals queue for the rows instead of waiting for each other.
-        locked = select(key, was).where(key.in_({change[0] for change in changes.values()})).order_by(key)
-        now = {row[0]: row[1] for row in session.execute(locked.with_for_update())}
         shapes: dict[Any, list[dict[str, Any]]] = {}
-        won = set()
-        for index, (row_id, expected, changed) in changes.items():
+        for row_id, expected, changed in changes:
             if "host" in changed:
                 raise NotTogether
-            if row_id in now and now.pop(row_id) == expected:  # popped: of two changes of one row, the first
-                won.add(index)
-                statement, written = self._update(row_id, name, expected, self._values(changed, {}), returning=False)
-                shapes.setdefault(statement, []).append(written)
+            statement, written = self.updating(row_id, name, expected, self.values(changed, {}))
+            shapes.setdefault(statement, []).append(written)
         for statement, written_rows in shapes.items():
             if session.connection().execute(statement, written_rows).rowcount != len(written_rows):
                 raise NotTogether
-        return won
 
     def read_all(
         self, session: Session, name: str, values: Collection[Any], order: tuple[str, ...] = ("id",)
@@ -242,36 +243,62 @@ class Table(Generic[_R]):
         session.expunge_all()  # what is read later is another snapshot
         return found
 
-    def _changed(self, session: Session, row_id: UUID, name: str, expected: object, values: Mapping[str, Any]) -> bool:
-        result = session.execute(*self._update(row_id, name, expected, values, returning=False))
+    def was_changed(
+        self, session: Session, row_id: UUID, name: str, expected: object, values: Mapping[str, Any]
+    ) -> bool:
+        """Change the row in a session, if its attribute of that name is still what was expected; whether it was so."""
+        result = session.execute(*self.updating(row_id, name, expected, values))
         assert isinstance(result, CursorResult)
         return bool(result.rowcount)
 
-    def _update(
-        self, row_id: UUID, name: str, expected: object, values: Mapping[str, Any], *, returning: bool
+    def updating(
+        self,
+        row_id: UUID,
+        name: str,
+        expected: object,
+        values: Mapping[str, Any],
+        *,
+        returning: bool = False,
     ) -> tuple[Any, dict[str, Any]]:
         """The statement that changes a row whose attribute is what was expected, and its parameters."""
         core = [each for each in values if each in self._kinds]
         shape = (name, expected is None, returning, *core)
         statement = self._updates.get(shape)
         if statement is None:
-            attribute = getattr(self.model, name)
-            same = attribute.is_(None) if expected is None else attribute == bindparam("expected")
-            written: dict[str, Any] = {each: bindparam(f"to_{each}") for each in core}
-            written |= {"version": self.model.version + 1} if name == "version" else {}
-            statement = update(self.model).where(self.model.id == bindparam("row"), same)
-            statement = statement.values(written or {"id": self.model.id})
-            statement = statement.execution_options(synchronize_session=False)
+            statement = self.update(self.same(name, expected), name, core)
             statement = self._updates[shape] = statement.returning(self.model) if returning else statement
         if len(core) < len(values):  # the host's own, which may be expressions
             statement = statement.values({each: value for each, value in values.items() if each not in self._kinds})
-        return statement, {"row": row_id, "expected": expected, **{f"to_{each}": values[each] for each in core}}
+        return statement, self.parameters(row_id, expected, {each: values[each] for each in core})
 
-    def _is_core(self, values: Mapping[str, Any]) -> bool:
+    def same(self, name: str, expected: object, prefix: str = "") -> ColumnElement[bool]:
+        """That it is that row, and its attribute is what was expected."""
+        attribute = getattr(self.model, name)
+        is_expected = attribute.is_(None) if expected is None else attribute == bindparam(f"{prefix}expected")
+        return and_(self.model.id == bindparam(f"{prefix}row"), is_expected)
+
+    def update(self, where: ColumnElement[bool], name: str, core: Collection[str], prefix: str = "") -> Any:
+        """The statement that changes the fields of a row, and raises its version where that is what is compared."""
+        written: dict[str, Any] = {each: bindparam(f"{prefix}to_{each}") for each in core}
+        written |= {"version": self.model.version + 1} if name == "version" else {}
+        statement = update(self.model).where(where).values(written or {"id": self.model.id})
+        return statement.execution_options(synchronize_session=False)
+
+    def parameters(self, row_id: UUID, expected: object, values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        """Those of :meth:`same` and :meth:`update`."""
+        given = {f"{prefix}to_{each}": value for each, value in values.items()}
+        return {f"{prefix}row": row_id, f"{prefix}expected": expected, **given}
+
+    def changed_values(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What is set by changes, checked."""
+        check_names(changes, self._changeable)
+        return self.values({name: value for name, value in changes.items() if name != "host"}, changes)
+
+    def is_core(self, values: Mapping[str, Any]) -> bool:
         """Whether none of the values is of the host's own: those may be expressions."""
         return self._own.isdisjoint(values)
 
-    def _values(self, core: Mapping[str, Any], source: Any) -> dict[str, Any]:
+    def values(self, core: Mapping[str, Any], source: Any) -> dict[str, Any]:
         """The attributes to set: the core's, checked, and those of the ``host`` of a draft or of changes."""
         host = source.get("host", {}) if isinstance(source, Mapping) else getattr(source, "host", {})
         values = {name: plain(name, self._kinds[name], value) for name, value in core.items()}
@@ -288,7 +315,7 @@ class Table(Generic[_R]):
             values[name] = value
         return values
 
-    def _refusing(self, row_id: UUID, values: Mapping[str, Any]) -> Callable[[Session], None]:
+    def refusing(self, row_id: UUID, values: Mapping[str, Any]) -> Callable[[Session], None]:
         """Raise DuplicateKey for the key among the values that another row has; return where there is none."""
 
         def refused(session: Session) -> None:
