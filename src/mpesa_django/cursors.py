@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 try:
     from psycopg import Cursor
+    from psycopg.pq import Format
 except ImportError:  # another driver, or another database
     Cursor = None  # type: ignore[assignment,misc]
 
@@ -21,11 +22,12 @@ __all__ = ["cursor_on"]
 _DJANGOS: Final = "django.db.backends.postgresql.base"
 
 
-def cursor_on(connection: BaseDatabaseWrapper) -> Any:
+def cursor_on(connection: BaseDatabaseWrapper, *, binary: bool = False) -> Any:
     """A cursor on the connection, which is opened where it is not; to be used as a context.
 
     Args:
         connection: Django's, to PostgreSQL. Whatever looks on at its statements sees these as well.
+        binary: have values sent in PostgreSQL's binary format, where the driver may choose.
     """
     if Cursor is None or connection.queries_logged or "cursor" in vars(connection):  # somebody records what is said
         return connection.cursor()
@@ -36,4 +38,5 @@ def cursor_on(connection: BaseDatabaseWrapper) -> Any:
         return connection.cursor()
     connection.validate_thread_sharing()
     own: Any = Cursor(driver)
+    own.format = Format.BINARY if binary else Format.TEXT
     return connection.make_cursor(own)

@@ -16,10 +16,30 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import signals
 
 from mpesa_django.cursors import cursor_on
+from mpesa_django.fields import MomentField
 from mpesa_django.models import AbstractMpesaCallbackLog
 
 __all__ = ["Change", "Statements"]
 
+_Reading = tuple[bool, tuple[tuple[int, Callable[..., Any]], ...]]
+"""Whether the columns may come in binary, and by which index what converts a value."""
+
+_THE_SAME_IN_BINARY: Final = frozenset(
+    {
+        "bigint",
+        "boolean",
+        "bytea",
+        "character varying",
+        "date",
+        "integer",
+        "numeric",
+        "smallint",
+        "text",
+        "uuid",
+        "varchar",
+    }
+)
+"""The types of which psycopg makes the same value whether they come as text or, which is faster to read, in binary."""
 _SAVING: Final = (signals.pre_init, signals.post_init, signals.pre_save, signals.post_save)
 
 
@@ -55,7 +75,7 @@ class Statements:
         self._by_name: dict[str, Any] = {**{field.name: field for field in self._fields}, "pk": self._meta.pk}
         self._flat = not any(self._meta.parents.values())  # one table
         self._texts: dict[tuple[Any, ...], str] = {}  # of any PostgreSQL: each quotes names alike
-        self._converters: dict[type, tuple[tuple[int, Callable[..., Any]], ...]] = {}
+        self._readings: dict[type, _Reading] = {}  # by the backend
 
     def serve(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether they do for a database: PostgreSQL, and a model that has one table to itself."""
@@ -67,7 +87,7 @@ class Statements:
         if text is None:
             quote = self._quoting(connection)
             same = " AND ".join(f"{quote(name)} = %s" for name in values)
-            chosen = f"SELECT {self._columns(connection)} FROM {self._table(connection)}"  # noqa: S608 - names of the model's
+            chosen = f"SELECT {self._read(connection)} FROM {self._table(connection)}"  # noqa: S608 - names of the model's
             text = self._texts[shape] = f"{chosen} WHERE {same} ORDER BY {', '.join(map(quote, order))} LIMIT 1"
         return self._row(connection, text, self._kept(connection, values))
 
@@ -88,7 +108,8 @@ class Statements:
         text = self._texts.get(())
         if text is None:
             marks = ", ".join(["%s"] * len(self._fields))
-            into = f"{self._table(connection)} ({self._columns(connection)})"
+            columns = ", ".join(map(self._quoting(connection), (field.name for field in self._fields)))
+            into = f"{self._table(connection)} ({columns})"
             text = self._texts[()] = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608 - likewise
         kept = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in self._fields]
         with cursor_on(connection) as cursor:
@@ -119,7 +140,7 @@ class Statements:
                 locked += f", closing AS ({other.locking(connection, companion, 'AND EXISTS (SELECT FROM locked)')})"
                 locked += f", closed AS ({other.writing(connection, companion, 'closing')})"
                 update += " AND EXISTS (SELECT FROM closing)"
-            text = self._texts[shape] = f"WITH {locked} {update} RETURNING {self._columns(connection)}"
+            text = self._texts[shape] = f"WITH {locked} {update} RETURNING {self._read(connection)}"
         guard, written = self.parameters(connection, change)
         besides: list[Any] = []
         if along is not None:
@@ -138,18 +159,15 @@ class Statements:
             return bool(cursor.rowcount)
 
     def _row(self, connection: BaseDatabaseWrapper, text: str, parameters: Sequence[Any]) -> Any:
-        with cursor_on(connection) as cursor:
+        reading = self._readings.get(type(connection))
+        if reading is None:
+            reading = self._readings[type(connection)] = _reading(self._fields, connection)
+        binary, converters = reading
+        with cursor_on(connection, binary=binary) as cursor:
             cursor.execute(text, parameters)
             found = cursor.fetchone()
         if found is None:
             return None
-        converters = self._converters.get(type(connection))
-        if converters is None:
-            converters = self._converters[type(connection)] = tuple(
-                (index, convert)
-                for index, field in enumerate(self._fields)
-                for convert in field.get_db_converters(connection)
-            )
         values = list(found)
         for index, convert in converters:
             values[index] = convert(values[index], None, connection)
@@ -187,8 +205,9 @@ class Statements:
     def _quoting(self, connection: BaseDatabaseWrapper) -> Callable[[str], str]:
         return lambda name: connection.ops.quote_name(self._by_name[name].column)
 
-    def _columns(self, connection: BaseDatabaseWrapper) -> str:
-        return ", ".join(map(self._quoting(connection), (field.name for field in self._fields)))
+    def _read(self, connection: BaseDatabaseWrapper) -> str:
+        quote = self._quoting(connection)  # JSON as text, which is what the fields convert
+        return ", ".join(quote(each.name) + "::text" * isinstance(each, models.JSONField) for each in self._fields)
 
     def _table(self, connection: BaseDatabaseWrapper) -> str:
         return connection.ops.quote_name(self._meta.db_table)
@@ -196,6 +215,18 @@ class Statements:
     def _same(self, connection: BaseDatabaseWrapper, change: Change) -> str:
         guard = self._quoting(connection)(change.name)
         return f"{guard} IS NULL" if change.expected is None else f"{guard} = %s"
+
+
+def _reading(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> _Reading:
+    binary = all(
+        isinstance(each, (MomentField, models.JSONField))
+        or str(each.db_type(connection)).partition("(")[0] in _THE_SAME_IN_BINARY
+        for each in fields
+    )
+    converters = (
+        (index, convert) for index, each in enumerate(fields) for convert in each.get_db_converters(connection)
+    )
+    return binary, tuple(converters)
 
 
 def _shape(change: Change) -> tuple[Any, ...]:

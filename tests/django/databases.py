@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-__all__ = ["django_mariadb", "django_postgres", "django_sqlite", "server_closing_connections"]
+__all__ = ["django_mariadb", "django_postgres", "django_prepared", "django_sqlite", "server_closing_connections"]
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,18 @@ def django_postgres(postgres):
     name = postgres.new_database()
     server = {"HOST": "127.0.0.1", "PORT": postgres.port, "USER": "mpesa"}
     with made_database("store_postgres", ENGINE="django.db.backends.postgresql", NAME=name, **server) as alias:
+        yield alias
+    postgres.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def django_prepared(postgres):
+    """Likewise, where the project has psycopg prepare statements."""
+    from tests.django.stores import made_database
+
+    name = postgres.new_database()
+    server = {"HOST": "127.0.0.1", "PORT": postgres.port, "USER": "mpesa", "OPTIONS": {"prepare_threshold": 1}}
+    with made_database("store_prepared", ENGINE="django.db.backends.postgresql", NAME=name, **server) as alias:
         yield alias
     postgres.drop_database(name)
 

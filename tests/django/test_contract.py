@@ -56,6 +56,16 @@ class TestPostgres(_Contract):
         return django_postgres
 
 
+class TestPreparedOnPostgres(_Contract):
+    """A PostgreSQL server, on which statements are prepared."""
+
+    rounds = 2
+
+    @pytest.fixture
+    def alias(self, django_prepared):
+        return django_prepared
+
+
 class TestMariaDB(_Contract):
     """A MariaDB server."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
+from decimal import Decimal
+
 import pytest
 
 pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mpesa-core[dev]'")
 
-from django.db import connections, transaction
+from django.db import connections, models, transaction
 from django.test.utils import CaptureQueriesContext
 from psycopg import ClientCursor
 
 from mpesa_core.errors import StorageUnavailable
 from mpesa_core.testing.contract import NOON, callback_draft, transaction_draft
+from mpesa_django.models import AbstractMpesaTransaction
 from mpesa_django.repository import DjangoRepository
-from tests.django.stores import MODELS, empty_repository, made_database
+from tests.django.stores import MODELS, Callback, empty_repository, made_database
 
 OPTIONS = {
     "as Django has it": ({}, False),
@@ -37,14 +41,10 @@ def case(request, postgres):
     postgres.drop_database(name)
 
 
-@pytest.fixture(scope="module")
-def prepared(postgres):
+@pytest.fixture
+def prepared(django_prepared):
     """The alias of a database where statements are prepared."""
-    name = postgres.new_database()
-    server = {"HOST": "127.0.0.1", "PORT": postgres.port, "USER": "mpesa", "OPTIONS": {"prepare_threshold": 0}}
-    with made_database("prepared", ENGINE="django.db.backends.postgresql", NAME=name, **server) as alias:
-        yield alias
-    postgres.drop_database(name)
+    return django_prepared
 
 
 def settle(store):
@@ -134,6 +134,55 @@ def test_a_table_that_changes_meanwhile(prepared):
         with connections[prepared].cursor() as cursor:
             cursor.execute(f"ALTER TABLE store_transaction {change}")
         assert row.id == store.get(row.id).id
+
+
+class _Shout(models.CharField):
+    def from_db_value(self, value, _expression, _connection):
+        return f"{value}!"
+
+    def get_prep_value(self, value):
+        return str(value).removesuffix("!")
+
+
+class Peculiar(AbstractMpesaTransaction):
+    shout = _Shout(max_length=20, default="hey")
+    whole = models.JSONField(default=dict)
+    local = models.DateTimeField(default=NOON)
+    takes = models.DurationField(default=timedelta(hours=3))
+    seen_from = models.GenericIPAddressField(default="10.0.0.1")
+
+    class Meta(AbstractMpesaTransaction.Meta):
+        app_label = "store"
+
+
+class Plainer(AbstractMpesaTransaction):
+    shout = _Shout(max_length=20, default="hey")
+    whole = models.JSONField(default=dict)
+    share = models.DecimalField(max_digits=8, decimal_places=3, default=Decimal("1.500"))
+    on = models.DateField(default=date(2026, 1, 2))
+    part = models.FloatField(default=0.1)
+
+    class Meta(AbstractMpesaTransaction.Meta):
+        app_label = "store"
+
+
+@pytest.mark.parametrize("model", [Peculiar, Plainer])
+def test_the_hosts_own_fields_are_read_as_the_orm_reads_them(prepared, model):
+    """Whatever its columns hold and however it converts them, a row has the values that the ORM finds in it."""
+    with connections[prepared].schema_editor() as editor:
+        editor.create_model(model)
+    store = DjangoRepository(model, Callback, using=prepared)
+    row = store.add(transaction_draft(host={"whole": {"a": [0.5, None]}}))
+    for index in range(4):
+        changed = store.change(row.id, 1 + index, {"checks": index, "settled_at": NOON})
+    by_orm = model.objects.using(prepared).get()
+    for got in (changed, store.get(row.id)):
+        for field in model._meta.concrete_fields:
+            expected, value = getattr(by_orm, field.attname), getattr(got, field.attname)
+            assert (type(expected), repr(expected)) == (type(value), repr(value)), field.name
+    assert ("hey!", {"a": [0.5, None]}) == (changed.shout, changed.whole)
+    with connections[prepared].schema_editor() as editor:
+        editor.delete_model(model)
 
 
 def test_with_a_pool(postgres):
