@@ -48,6 +48,7 @@ EXACT: Final = Context(prec=80)
 """What amounts are computed in: the context of the caller may round at six digits."""
 _CENT: Final = Decimal("0.01")
 _LONGEST_TEXT = 64
+_LARGEST: Final = 10**_LONGEST_TEXT
 
 # Spaces, dashes, dots, brackets, and the invisible direction marks that come along when a number is copied.
 _PHONE_NOISE = re.compile(r"[\s\-().\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202c\u2060\u2066-\u2069\ufeff]+")
@@ -110,6 +111,8 @@ def in_cents(amount: Decimal) -> Decimal | None:
     """The amount with two decimals, below ten million million; None where that would round it."""
     if not amount.is_finite() or amount.adjusted() > 12:
         return None
+    if amount.same_quantum(_CENT):
+        return amount
     exact = amount.quantize(_CENT, context=EXACT)
     return exact if exact == amount else None
 
@@ -271,7 +274,7 @@ def _text(value: object) -> str:
     """Text without the spaces around it, and a whole number as text; "" for everything else."""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_TEXT:
+    if isinstance(value, int) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST:
         return str(value)
     return ""
 
@@ -311,7 +314,9 @@ def from_nairobi(value: object) -> datetime | None:
     """
     if value is None:
         return None
-    text = _text(int(value) if isinstance(value, Decimal) and _is_whole(value) else value)
+    if isinstance(value, Decimal) and _is_whole(value):
+        value = int(value)
+    text = _text(value)
     if found := _DIGITS_ONLY.fullmatch(text):
         date, clock = found.groups()
     elif found := _DAY_FIRST.fullmatch(text):

@@ -18,13 +18,20 @@ from typing import Any, TypeVar, cast
 import attrs
 import cattrs
 
+from mpesa_core.values import in_cents
+
 __all__ = [
     "dumps",
     "from_wire",
     "loads",
+    "phone_of_party",
+    "scan",
     "to_code",
     "to_decimal",
+    "to_identifier",
     "to_phone",
+    "to_receipt",
+    "to_shillings",
     "to_text",
     "to_wire",
     "wire",
@@ -116,7 +123,7 @@ def _mended_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return _object([(_mend(key), value) for key, value in pairs])
 
 
-def _decoder(make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]]) -> json.JSONDecoder:
+def _decoder(make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None) -> json.JSONDecoder:
     return json.JSONDecoder(
         parse_int=_integer, parse_float=_number, parse_constant=_constant, object_pairs_hook=make_object
     )
@@ -124,6 +131,14 @@ def _decoder(make_object: Callable[[list[tuple[str, Any]]], dict[str, Any]]) -> 
 
 _DECODER = _decoder(_object)  # made once: it takes as long as a small body
 _MENDING_DECODER = _decoder(_mended_object)
+
+
+scan: Callable[[str], tuple[Any, int]] = _decoder().raw_decode
+"""The JSON that a text begins with, and where it ends.
+
+Numbers are as of :func:`loads`; to look for repeated keys, depth and odd characters is left to the caller. It raises
+ValueError for a number that :func:`loads` refuses and for what is no JSON, and RecursionError for what is far too deep.
+"""
 
 
 def _mend(text: str) -> str:
@@ -199,7 +214,7 @@ def to_decimal(value: object) -> Decimal | None:
         text = value.strip() if len(value) <= 2 * _LONGEST_NUMBER else ""
         return _decimal(text.replace(",", "") if "," in text and _GROUPED.fullmatch(text) else text)
     if isinstance(value, Decimal):
-        return _decimal(str(value))
+        return value if value.is_finite() and -64 <= value.adjusted() <= 64 else None
     if not isinstance(value, int) or isinstance(value, bool):
         return None
     if -_PLAIN_WHOLE < value < _PLAIN_WHOLE:
@@ -252,11 +267,45 @@ def to_text(value: object, *, longest: int = _LONGEST_TEXT) -> str | None:
     """
     if isinstance(value, str):
         text = value.strip()
-    elif isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        return None
+    elif isinstance(value, int) and not isinstance(value, bool):
+        text = str(value)
+    elif isinstance(value, Decimal):
+        text = format(value, "f")
     else:
-        text = format(value, "f") if isinstance(value, Decimal) else str(value)
+        return None
     return text if 0 < len(text) <= longest else None
+
+
+_LONGEST_ID = 255
+
+
+def to_identifier(value: object) -> str | None:
+    """Text that a row is found by, in at most 255 characters; None for nothing or no text."""
+    return to_text(value, longest=_LONGEST_ID)
+
+
+_TOO_MUCH = Decimal(10) ** 10
+_PLAIN_AMOUNT = re.compile(r"\d{1,10}\.\d\d", re.ASCII)
+
+
+def to_shillings(value: object) -> Decimal | None:
+    """An amount with two decimals; None where it has more, is no number, or is ten thousand million or more."""
+    if isinstance(value, str) and _PLAIN_AMOUNT.fullmatch(value):
+        return Decimal(value)
+    amount = to_decimal(value)
+    return in_cents(amount) if amount is not None and -_TOO_MUCH < amount < _TOO_MUCH else None
+
+
+_RECEIPT = re.compile(r"[A-Za-z0-9_\-]{4,64}", re.ASCII)
+_DUMMY_RECEIPT = re.compile(r"[A-Z0-9]{3}0{7}|0+", re.ASCII)
+
+
+def to_receipt(value: object) -> str | None:
+    """A receipt; "" for a dummy, which M-PESA sends where there is none; None for what cannot be a receipt."""
+    text = to_text(value, longest=64)
+    if text is None or not _RECEIPT.fullmatch(text):
+        return None
+    return "" if text[-1] == "0" and _DUMMY_RECEIPT.fullmatch(text) else text
 
 
 _PLAIN_PHONE = re.compile(r"\+?(254[17]\d{8})", re.ASCII)
@@ -267,6 +316,17 @@ def to_phone(value: object) -> str | None:
     text = to_text(value, longest=255)
     plain = _PLAIN_PHONE.fullmatch(text) if text else None
     return plain[1] if plain else text
+
+
+_PARTY_WITH_PHONE = re.compile(r"(254[17]\d{8}) - ", re.ASCII)
+
+
+def phone_of_party(party: str | None) -> str | None:
+    """The number in ``254700000012 - JANE DOE``, masked or not; None for an organisation's short code."""
+    if plain := _PARTY_WITH_PHONE.match(party or ""):
+        return plain[1]
+    first = re.split(r"\s+[-\u2013]\s+", party or "", maxsplit=1)[0].strip()
+    return to_phone(first) if re.fullmatch(r"\+?254[\d* ]{6,12}", first, re.ASCII) else None
 
 
 def wire(*names: str, null: bool = False) -> dict[str, Any]:
