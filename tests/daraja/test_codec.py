@@ -12,7 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mpesa_core.daraja.codec import dumps, from_wire, loads, to_code, to_decimal, to_phone, to_text, to_wire, wire
+from mpesa_core.daraja.codec import (
+    dumps,
+    from_wire,
+    loads,
+    phone_of_party,
+    scan,
+    to_code,
+    to_decimal,
+    to_identifier,
+    to_phone,
+    to_receipt,
+    to_shillings,
+    to_text,
+    to_wire,
+    wire,
+)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +261,79 @@ def test_an_amount_is_read_exactly_or_not_at_all(value, expected):
 def test_a_phone_number_is_kept_as_it_was_sent(value, expected):
     """Number or text, masked or hashed."""
     assert expected == to_phone(value)
+
+
+@pytest.mark.parametrize(
+    ("party", "expected"),
+    [
+        ("254708374149 - JOHN DOE", "254708374149"),
+        ("+254708374149 \u2013 JOHN - DOE", "254708374149"),
+        ("2547 ***** 149 -  J", "2547 ***** 149"),
+        ("600000 - ACME", None),
+        ("254708374149-JOHN", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_phone_number_of_a_party_is_what_stands_before_its_name(party, expected):
+    """Masked or not; a short code is none."""
+    assert expected == phone_of_party(party)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (Decimal("100.00"), "Decimal('100.00')"),
+        (Decimal("100.1"), "Decimal('100.10')"),
+        (100, "Decimal('100.00')"),
+        ("100.00", "Decimal('100.00')"),
+        ("-1,000", "Decimal('-1000.00')"),
+        ("9999999999.99", "Decimal('9999999999.99')"),
+        ("10000000000.00", "None"),
+        (Decimal("10000000000.00"), "None"),
+        (Decimal("0E+50"), "None"),
+        ("0.001", "None"),
+        ("\u0661.00", "None"),
+        (Decimal("NaN"), "None"),
+        (1.0, "None"),
+        (None, "None"),
+    ],
+)
+def test_shillings_have_two_decimals_or_are_none(value, expected):
+    """Numbers and text, exactly; nothing of ten thousand million or more."""
+    assert expected == repr(to_shillings(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("NLJ7RT61SV", "NLJ7RT61SV"),
+        (" NLJ7RT61S0 ", "NLJ7RT61S0"),
+        ("NLJ0000000", ""),
+        ("0000", ""),
+        (0, None),
+        ("NLJ7 RT61SV", None),
+        ("A" * 65, None),
+        (None, None),
+    ],
+)
+def test_a_receipt_is_one_a_dummy_or_none(value, expected):
+    """A dummy, as M-PESA sends where there is no receipt, is empty text and no receipt."""
+    assert expected == to_receipt(value)
+
+
+def test_an_identifier_fits_the_column_that_it_is_found_by():
+    """Text of 255 characters is one, and longer text is none."""
+    assert "x" * 255 == to_identifier(" " + "x" * 255)
+    assert to_identifier("x" * 256) is None
+
+
+def test_scanned_json_has_exact_numbers_and_says_where_it_ends():
+    """Amounts are Decimals, absurd numbers are refused, and what follows is left to the caller."""
+    value, end = scan('{"Amount":1.00,"Amount":2.50} x')
+    assert ({"Amount": Decimal("2.50")}, 29) == (value, end)
+    with pytest.raises(ValueError, match="41 characters"):
+        scan('{"Amount":' + "9" * 41 + "}")
 
 
 @pytest.mark.parametrize(
