@@ -193,7 +193,7 @@ def test_a_damaged_file(repository, path):
     repository._handle().connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     whole = path.with_suffix(".whole")
     shutil.copy(path, whole)
-    repository._discard(repository._handle())
+    repository._discard()
     path.write_bytes(path.read_bytes()[:100] + b"\xff" * (path.stat().st_size - 100))
     for _ in range(2):
         with pytest.raises(StorageUnavailable):
@@ -277,15 +277,47 @@ class Refusing:
         return self.connection.execute(sql, *parameters)
 
 
-@pytest.mark.parametrize("when", ["BEGIN", "UPDATE", "COMMIT"])
+def change_alone(repository, row):
+    """A change that is a statement by itself."""
+    return repository.change(row.id, 1, {"checks": 1})
+
+
+def change_in_a_batch(repository, row):
+    """The same between BEGIN and COMMIT."""
+    return repository.batch([("change", (row.id, 1, {"checks": 1}))])[0]
+
+
+REFUSED = [
+    (change_alone, "UPDATE"),
+    (change_in_a_batch, "BEGIN"),
+    (change_in_a_batch, "UPDATE"),
+    (change_in_a_batch, "COMMIT"),
+]
+BUSY = [
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_BUSY_SNAPSHOT,
+    sqlite3.SQLITE_BUSY_RECOVERY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PROTOCOL,
+]
+
+
+@pytest.mark.parametrize(("change", "when"), REFUSED)
+@pytest.mark.parametrize("code", BUSY)
+def test_a_refusal_that_is_over_in_time(repository, change, when, code):
+    """A lock that is met at any statement of a write is waited for: the write goes through, once."""
+    row = repository.add(draft())
+    handle = repository._handle()
+    handle.connection = Refusing(handle.connection, code, when)
+    assert (2, 1) == ((changed := change(repository, row)).version, changed.checks)
+    assert changed == repository.get(row.id)
+
+
+@pytest.mark.parametrize(("change", "when"), REFUSED)
 @pytest.mark.parametrize(
     ("code", "error"),
     [
-        (sqlite3.SQLITE_BUSY, StorageBusy),
-        (sqlite3.SQLITE_BUSY_SNAPSHOT, StorageBusy),
-        (sqlite3.SQLITE_BUSY_RECOVERY, StorageBusy),
-        (sqlite3.SQLITE_LOCKED, StorageBusy),
-        (sqlite3.SQLITE_PROTOCOL, StorageBusy),
+        *((code, StorageBusy) for code in BUSY),
         (sqlite3.SQLITE_FULL, StorageUnavailable),
         (sqlite3.SQLITE_READONLY, StorageUnavailable),
         (sqlite3.SQLITE_IOERR_FSYNC, StorageUnavailable),
@@ -297,15 +329,16 @@ class Refusing:
         (sqlite3.SQLITE_INTERRUPT, StorageUnavailable),
     ],
 )
-def test_each_of_sqlites_refusals(repository, when, code, error):
+def test_each_of_sqlites_refusals(repository, change, when, code, error):
     """A refusal at any statement of a write is the right error, leaves the row as it was, and can be repeated."""
+    repository._busy_timeout = 0
     row = repository.add(draft())
     handle = repository._handle()
     handle.connection = Refusing(handle.connection, code, when)
     with pytest.raises(error):
-        repository.change(row.id, 1, {"checks": 1})
+        change(repository, row)
     assert row == repository.get(row.id)
-    assert 2 == repository.change(row.id, 1, {"checks": 1}).version
+    assert 2 == change(repository, row).version
 
 
 # Row 24: many writers
@@ -370,14 +403,23 @@ def test_many_open_a_new_file_together(tmp_path):
 
 
 @pytest.mark.parametrize("patience", [5.0, 0.0])
-def test_a_lock_while_the_file_is_put_into_wal_mode(repository, tmp_path, patience):
+def test_a_lock_while_the_file_is_put_into_wal_mode(path, monkeypatch, patience):
     """A lock at that moment, for which SQLite does not wait by itself, is waited for as long as for any other."""
-    repository._busy_timeout = patience
-    connection = Refusing(sqlite3.connect(tmp_path / "new.sqlite3"), sqlite3.SQLITE_BUSY, "PRAGMA journal_mode =")
-    with pytest.raises(sqlite3.OperationalError, match="injected") if not patience else contextlib.nullcontext():
-        repository._use_wal(connection)
+    codes = [sqlite3.SQLITE_BUSY]
+    real = sqlite3.connect
+
+    def connect(*arguments, **options):
+        connection = real(*arguments, **options)
+        return Refusing(connection, codes.pop(), "PRAGMA journal_mode =") if codes else connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(StorageBusy, match="injected") if not patience else contextlib.nullcontext():
+        SqliteRepository(path, busy_timeout=patience).close()
+    monkeypatch.undo()
+    connection = sqlite3.connect(path)
     assert ("wal" if patience else "delete",) == connection.execute("PRAGMA journal_mode").fetchone()
     connection.close()
+    assert [] == codes
 
 
 def test_many_processes_open_a_new_file_together(path):

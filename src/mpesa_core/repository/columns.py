@@ -8,36 +8,27 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Context, Decimal
 from json.encoder import encode_basestring_ascii
-from typing import Any, Final
+from operator import add, itemgetter
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from mpesa_core.errors import InvalidField
-from mpesa_core.repository.rows import Kind, member, plain
+from mpesa_core.repository.rows import MEMBERS, Kind, plain
 from mpesa_core.values import EXACT
 
-__all__ = ["json_text", "json_value", "money_in", "read_fields", "stored", "text_in", "text_out", "time_text"]
+__all__ = ["Columns", "json_text", "json_value", "money_in", "text_in", "text_out", "time_text"]
+
+_R = TypeVar("_R")
+
 
 # From a field to its column
-
-
-def stored(values: Mapping[str, Any], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    """The values of fields as their columns hold them.
-
-    Raises:
-        InvalidField: one is of a wrong type.
-    """
-    columns = {}
-    for name, value in values.items():
-        kept = plain(name, kinds[name], value)
-        columns[name] = (
-            None if kept is None else _json_in(name, kept) if kinds[name] is Kind.JSON else _IN[kinds[name]](kept)
-        )
-    return columns
 
 
 def text_in(value: Any) -> str | bytes:
     """A text as its column holds it."""
     text = str(value)
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate, which an SQLite text cannot hold
@@ -83,6 +74,17 @@ _IN: Final[Mapping[Kind, Callable[[Any], Any]]] = {
 }
 
 
+_VERY: Final[Mapping[Kind, type]] = {
+    Kind.IDENTIFIER: UUID,
+    Kind.TEXT: str,
+    Kind.COUNT: int,
+    Kind.CODE: int,
+    Kind.FLAG: bool,
+    Kind.BYTES: bytes,
+}
+"""A value of this very type is right as it is; every other one is looked at more closely."""
+
+
 def json_text(value: Any) -> str:
     """The JSON of a value, in ASCII; a Decimal as a number that :func:`json_value` reads back as one.
 
@@ -90,12 +92,37 @@ def json_text(value: Any) -> str:
         TypeError: JSON cannot hold it.
         RecursionError: it is nested too deeply.
     """
+    if type(value) is dict and not value:
+        return "{}"
+    numbers: list[str] = []
+
+    def set_aside(found: Any) -> str:
+        numbers.append(_decimal_text(found))
+        return "\0"
+
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError):  # a Decimal, a mapping that is no dict, a number of thousands of digits
-        parts: list[str] = []
-        _write_json(value, parts)
-        return "".join(parts)
+        text = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=set_aside).encode(value)
+    except (TypeError, ValueError):  # a mapping that is no dict, a number of thousands of digits
+        return _written(value)
+    if not numbers:
+        return text
+    pieces = text.split('"\\u0000"')  # where each number belongs
+    if len(pieces) != len(numbers) + 1:  # a text of the value looks like one of those places
+        return _written(value)
+    return pieces[0] + "".join(map(add, numbers, pieces[1:]))
+
+
+def _decimal_text(value: Any) -> str:
+    if not isinstance(value, Decimal) or not value.is_finite():
+        raise TypeError(f"Found {type(value).__name__}; write text, a number, True, False, None, a list or a mapping.")
+    text = str(value)
+    return text if "." in text or "E" in text else text + "E0"  # so that it is read back as a Decimal
+
+
+def _written(value: Any) -> str:
+    parts: list[str] = []
+    _write_json(value, parts)
+    return "".join(parts)
 
 
 def _json_in(name: str, value: Any) -> str | None:
@@ -114,9 +141,6 @@ def _write_json(value: Any, parts: list[str]) -> None:
         parts.append("null" if value is None else "true" if value else "false")
     elif isinstance(value, int):
         parts.append(_digits(value))
-    elif isinstance(value, Decimal) and value.is_finite():
-        text = str(value)
-        parts.append(text if "." in text or "E" in text else text + "E0")  # so that it is read back as a Decimal
     elif isinstance(value, float) and math.isfinite(value):
         parts.append(repr(value))
     elif isinstance(value, Mapping):
@@ -130,7 +154,7 @@ def _write_json(value: Any, parts: list[str]) -> None:
             _write_json(item, parts)
         parts.append("]" if value else "[]")
     else:
-        raise TypeError(f"Found {type(value).__name__}; write text, a number, True, False, None, a list or a mapping.")
+        parts.append(_decimal_text(value))
 
 
 def _digits(number: int) -> str:
@@ -165,30 +189,93 @@ def _code_out(value: int | str) -> int:
 
 def json_value(text: str) -> Any:
     """The value of a JSON text, its fractions as Decimal."""
-    return _DECODER.decode(text) if text != "{}" else {}
+    if text == "{}":
+        return {}
+    try:
+        return _DECODER.decode(text)
+    except ValueError:  # a number of more digits than Python reads by itself
+        return _LONG_DECODER.decode(text)
 
 
 # Made once: that takes as long as reading a small text.
-_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_int=_number)
+_DECODER: Final = json.JSONDecoder(parse_float=Decimal)
+_LONG_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_int=_number)
+
+
+class _Members(dict[Any, Any]):
+    """The enum members that stored texts stand for; the text itself where a newer version of the SDK wrote it."""
+
+    def __missing__(self, text: Any) -> Any:
+        return text_out(text)
+
+
+def _members(name: str) -> Callable[[Any], Any]:
+    return _Members(MEMBERS[name]._value2member_map_).__getitem__
 
 
 _OUT: Final[Mapping[Kind, Callable[[Any], Any]]] = {
     Kind.IDENTIFIER: UUID,
-    Kind.TEXT: text_out,
     Kind.TIME: datetime.fromisoformat,
     Kind.DAY: date.fromisoformat,
     Kind.MONEY: _money_out,
-    Kind.COUNT: int,
     Kind.CODE: _code_out,
     Kind.FLAG: bool,
     Kind.JSON: json_value,
-    Kind.BYTES: bytes,
 }
+"""What SQLite does not return as the field has it; a text see :class:`Columns`."""
 
 
-def read_fields(row: tuple[Any, ...], kinds: Mapping[str, Kind]) -> dict[str, Any]:
-    """The fields of a row, from its columns in the order of the kinds."""
-    return {
-        name: None if value is None else member(name, _OUT[kind](value))
-        for (name, kind), value in zip(kinds.items(), row, strict=True)
-    }
+# Both, for the columns of a table
+
+
+class Columns(Generic[_R]):
+    """The columns of one table: how they are written and read, worked out once for all rows.
+
+    Args:
+        make: the row's class.
+        kinds: its fields, in the order of the columns that are read.
+    """
+
+    def __init__(self, make: Callable[..., _R], kinds: Mapping[str, Kind]) -> None:
+        self._make = make
+        self._kinds = kinds
+        self._names = tuple(kinds)
+        self._very = {name: (_VERY.get(kind), _IN.get(kind)) for name, kind in kinds.items()}
+        self._read = [
+            (index, _members(name) if name in MEMBERS else _OUT[kind])
+            for index, (name, kind) in enumerate(kinds.items())
+            if name in MEMBERS or kind in _OUT
+        ]
+        self._texts = [
+            index for index, (name, kind) in enumerate(kinds.items()) if kind is Kind.TEXT and name not in MEMBERS
+        ]
+        self._text = itemgetter(*self._texts)
+
+    def stored(self, values: Mapping[str, Any]) -> list[Any]:
+        """The values of fields as their columns hold them, in the same order.
+
+        Raises:
+            InvalidField: one is of a wrong type.
+        """
+        columns = []
+        for name, value in values.items():
+            very, into = self._very[name]
+            if type(value) is very and into is not None:
+                columns.append(into(value))
+            else:
+                kind = self._kinds[name]
+                kept = plain(name, kind, value)
+                columns.append(None if kept is None else _json_in(name, kept) if kind is Kind.JSON else _IN[kind](kept))
+        return columns
+
+    def row(self, columns: tuple[Any, ...]) -> _R:
+        """A row, from its columns in the order of the kinds."""
+        values = list(columns)
+        for index, out in self._read:
+            value = values[index]
+            if value is not None:
+                values[index] = out(value)
+        if bytes in map(type, self._text(columns)):
+            for index in self._texts:
+                values[index] = text_out(values[index])
+        return self._make(**dict(zip(self._names, values, strict=True)))

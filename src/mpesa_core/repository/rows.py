@@ -7,7 +7,7 @@ its characters. JSON columns keep fractions as :class:`~decimal.Decimal`, never 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, auto
@@ -27,6 +27,7 @@ __all__ = [
     "CALLBACK",
     "CALLBACK_CHANGES",
     "INVOICE",
+    "MEMBERS",
     "SUBSCRIPTION",
     "TRANSACTION",
     "TRANSACTION_CHANGES",
@@ -134,15 +135,16 @@ _OPTIONAL: Final = frozenset(
     for field in attrs.fields(cls)
     if field.default is None
 )
-_MEMBERS: Final[Mapping[str, type[Enum]]] = {
+MEMBERS: Final[Mapping[str, type[Enum]]] = {
     "status": Status,
     "transaction_type": TransactionType,
     "callback_type": CallbackType,
     "disposition": Disposition,
 }
+"""The fields whose texts stand for members of an enum."""
 
 
-def check_names(changes: Mapping[str, Any], allowed: frozenset[str]) -> None:
+def check_names(changes: Iterable[str], allowed: frozenset[str]) -> None:
     """See that every name in the changes is one that may be changed.
 
     Raises:
@@ -172,7 +174,7 @@ def receipt_pair(value: object) -> tuple[str, str]:
 
 def member(name: str, text: Any) -> Any:
     """The enum member that a stored text stands for; the text itself where a newer version of the SDK wrote it."""
-    return _MEMBERS[name]._value2member_map_.get(text, text) if name in _MEMBERS else text
+    return MEMBERS[name]._value2member_map_.get(text, text) if name in MEMBERS else text
 
 
 def plain(name: str, kind: Kind, value: Any) -> Any:

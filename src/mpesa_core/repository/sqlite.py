@@ -14,12 +14,14 @@ of failing. How it is stored:
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import random
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -43,7 +45,7 @@ from mpesa_core.payments.records import (
     Transaction,
     TransactionDraft,
 )
-from mpesa_core.repository.columns import money_in, read_fields, stored, text_in, text_out, time_text
+from mpesa_core.repository.columns import Columns, money_in, text_in, text_out, time_text
 from mpesa_core.repository.rows import (
     CALLBACK,
     CALLBACK_CHANGES,
@@ -240,7 +242,7 @@ class SqliteRepository(SqliteDues):
     def close(self) -> None:
         """Close the connections of all threads of this process, after what each is doing; later operations fail."""
         self._closed = True
-        with _forks.kept_away():
+        with _forks:
             self._close_all()
 
     def _close_all(self) -> None:
@@ -254,8 +256,8 @@ class SqliteRepository(SqliteDues):
 
     def add_callback(self, draft: CallbackDraft) -> UUID:
         """Record a callback; on the disk when it returns. The same id again changes nothing and returns the id."""
-        values = stored({name: getattr(draft, name) for name in _CALLBACK_DRAFT}, CALLBACK)
-        self._write(_ADD_CALLBACK, list(values.values()))
+        values = _CALLBACKS.stored({name: getattr(draft, name) for name in _CALLBACK_DRAFT})
+        self._using(_statement(_ADD_CALLBACK, values))
         return draft.id
 
     def get_callback(self, callback_id: UUID) -> CallbackRow | None:
@@ -266,18 +268,7 @@ class SqliteRepository(SqliteDues):
         self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
     ) -> bool:
         """Apply the changes if ``next_attempt_at`` is still what was expected; whether it was so."""
-        return self._in_transaction(self._changing_callback(callback_id, expected_next_attempt, changes))
-
-    def _changing_callback(
-        self, callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
-    ) -> Callable[[sqlite3.Connection], bool]:
-        check_names(changes, CALLBACK_CHANGES)
-        values = stored(changes, CALLBACK)
-        expected = None if expected_next_attempt is None else time_text("expected_next_attempt", expected_next_attempt)
-        assignments = ", ".join(f"{name} = ?" for name in values) or "id = id"
-        sql = f"UPDATE mpesa_callbacks SET {assignments} WHERE id = ? AND next_attempt_at IS ? RETURNING seq"  # noqa: S608 - names were checked
-        statement = _statement(sql, [*values.values(), str(callback_id), expected])
-        return lambda connection: bool(statement(connection))
+        return self._using(_changing_callback(callback_id, expected_next_attempt, changes))
 
     def due_callbacks(self, now: datetime, limit: int) -> Sequence[CallbackRow]:
         """Callbacks whose ``next_attempt_at`` is not after ``now``, in the order of it."""
@@ -316,8 +307,8 @@ class SqliteRepository(SqliteDues):
             DuplicateKey: a unique key or the id is taken; nothing is changed.
         """
         drafted = {name: getattr(draft, name) for name in _TRANSACTION_DRAFT}
-        (row,) = self._write(_ADD, list(stored(drafted, TRANSACTION).values()), draft.id, drafted)
-        return _transaction(row)
+        (row,) = self._using(_statement(_ADD, _TRANSACTIONS.stored(drafted), draft.id, drafted))
+        return _TRANSACTIONS.row(row)
 
     def get(self, transaction_id: UUID) -> Transaction | None:
         """The transaction, or None."""
@@ -336,25 +327,7 @@ class SqliteRepository(SqliteDues):
         Raises:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
-        return self._in_transaction(self._changing(transaction_id, version, changes))
-
-    def _changing(
-        self, transaction_id: UUID, version: int, changes: Mapping[str, Any]
-    ) -> Callable[[sqlite3.Connection], Transaction | None]:
-        check_names(changes, TRANSACTION_CHANGES)
-        values = stored(changes, TRANSACTION)
-        assignments = "".join(f"{name} = ?, " for name in values)
-        sql = (
-            f"UPDATE mpesa_transactions SET {assignments}version = version + 1"  # noqa: S608 - names were checked
-            f" WHERE id = ? AND version = ? RETURNING {_TRANSACTION_COLUMNS}"
-        )
-        statement = _statement(sql, [*values.values(), str(transaction_id), version], transaction_id, changes)
-
-        def change(connection: sqlite3.Connection) -> Transaction | None:
-            changed = statement(connection)
-            return _transaction(changed[0]) if changed else None
-
-        return change
+        return self._using(_changing(transaction_id, version, changes))
 
     def change_with_callback(
         self,
@@ -371,33 +344,8 @@ class SqliteRepository(SqliteDues):
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
         return self._in_transaction(
-            self._changing_both(transaction_id, version, changes, callback_id, expected_next_attempt, closing)
+            _changing_both(transaction_id, version, changes, callback_id, expected_next_attempt, closing)
         )
-
-    def _changing_both(
-        self,
-        transaction_id: UUID,
-        version: int,
-        changes: Mapping[str, Any],
-        callback_id: UUID,
-        expected_next_attempt: datetime | None,
-        closing: Mapping[str, Any],
-    ) -> Callable[[sqlite3.Connection], Transaction | None]:
-        change = self._changing(transaction_id, version, changes)
-        close = self._changing_callback(callback_id, expected_next_attempt, closing)
-        expected = None if expected_next_attempt is None else time_text("expected_next_attempt", expected_next_attempt)
-        asked = [str(callback_id), expected]
-
-        def change_both(connection: sqlite3.Connection) -> Transaction | None:
-            # Asked first, so that there is nothing to undo: the write lock is held.
-            if connection.execute(_IS_AS_EXPECTED, asked).fetchone() is None:
-                return None
-            changed = change(connection)
-            if changed is not None:
-                close(connection)
-            return changed
-
-        return change_both
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[Transaction]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
@@ -437,33 +385,28 @@ class SqliteRepository(SqliteDues):
 
     def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
         """Several of ``find`` and of the changes with one commit; what each returned or raised."""
-        made: Mapping[str, Callable[..., Callable[[sqlite3.Connection], Any]]] = {
-            "find": _finding,
-            "change": self._changing,
-            "change_callback": self._changing_callback,
-            "change_with_callback": self._changing_both,
-        }
+        works = [_prepared(name, arguments) for name, arguments in calls]
 
-        def attempt(connection: sqlite3.Connection, name: str, arguments: tuple[Any, ...]) -> Any:
+        def attempt(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], Any] | MpesaError) -> Any:
             try:
-                return made[name](*arguments)(connection)
+                return work if isinstance(work, MpesaError) else work(connection)
             except MpesaError as error:
                 return error
 
-        return self._in_transaction(lambda connection: [attempt(connection, *call) for call in calls])
+        return self._in_transaction(lambda connection: [attempt(connection, work) for work in works])
 
     # How it is done
 
     def _callbacks(self, where: str, parameters: Iterable[Any]) -> list[CallbackRow]:
         sql = f"SELECT {_CALLBACK_COLUMNS} FROM mpesa_callbacks WHERE {where}"  # noqa: S608 - made of constants
-        return [_callback(row) for row in self._read(sql, parameters)]
+        return [*map(_CALLBACKS.row, self._read(sql, parameters))]
 
     def _one_callback(self, where: str, parameters: Iterable[Any]) -> CallbackRow | None:
         return next(iter(self._callbacks(where, parameters)), None)
 
     def _transactions(self, where: str, parameters: Iterable[Any]) -> list[Transaction]:
         sql = f"SELECT {_TRANSACTION_COLUMNS} FROM mpesa_transactions WHERE {where}"  # noqa: S608 - made of constants
-        return [_transaction(row) for row in self._read(sql, parameters)]
+        return [*map(_TRANSACTIONS.row, self._read(sql, parameters))]
 
     def _one_transaction(self, where: str, parameters: Iterable[Any]) -> Transaction | None:
         return next(iter(self._transactions(where, parameters)), None)
@@ -473,12 +416,6 @@ class SqliteRepository(SqliteDues):
             return connection.execute(sql, tuple(parameters)).fetchall()
 
         return self._using(read)
-
-    def _write(
-        self, sql: str, parameters: Sequence[Any], row_id: UUID | None = None, fields: Mapping[str, Any] | None = None
-    ) -> list[tuple[Any, ...]]:
-        """One statement in a transaction of its own, that gives those fields to the transaction ``row_id``."""
-        return self._in_transaction(_statement(sql, parameters, row_id, fields))
 
     def _in_transaction(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         def write(connection: sqlite3.Connection) -> _T:
@@ -490,32 +427,38 @@ class SqliteRepository(SqliteDues):
         return self._using(write)
 
     def _using(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run ``work`` on this thread's connection; afterwards no transaction is open, whatever happened."""
-        if self._closed:
-            raise StorageUnavailable(f"{self.path} was closed: make a new SqliteRepository.")
-        with _forks.kept_away():
-            return self._used(work)
+        """Run ``work`` on this thread's connection; afterwards no transaction is open, whatever happened.
+
+        Where others have the file locked it is run again, until the busy timeout is over.
+        """
+        turn = None
+        while True:
+            if self._closed:
+                raise StorageUnavailable(f"{self.path} was closed: make a new SqliteRepository.")
+            try:
+                with _forks:
+                    return self._used(work)
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _BUSY:
+                    self._discard()
+                    raise StorageUnavailable(
+                        f"{self.path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)}). "
+                        "It may have happened all the same: read again, and see to the disk and the file's permissions."
+                    ) from error
+                turn = turn or _Turn(self._busy_timeout)
+                if not turn.comes():
+                    raise StorageBusy(
+                        f"{self.path} is locked by others: {error}. Nothing was changed; repeat it."
+                    ) from error
 
     def _used(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        handle = None
-        try:
-            handle = self._handle()
-            with handle.lock:
-                try:
-                    return work(handle.connection)
-                finally:
-                    if handle.connection.in_transaction:
-                        handle.connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
-                raise StorageBusy(
-                    f"{self.path} is locked by others: {error}. Nothing was changed; repeat it."
-                ) from error
-            self._discard(handle)
-            raise StorageUnavailable(
-                f"{self.path}: {error} ({getattr(error, 'sqlite_errorname', type(error).__name__)}). "
-                "It may have happened all the same: read again, and see to the disk and the file's permissions."
-            ) from error
+        handle = self._handle()
+        with handle.lock:
+            try:
+                return work(handle.connection)
+            finally:
+                if handle.connection.in_transaction:
+                    handle.connection.execute("ROLLBACK")
 
     def _handle(self) -> _Handle:
         handle: _Handle | None = getattr(self._local, "handle", None)
@@ -524,17 +467,17 @@ class SqliteRepository(SqliteDues):
             self._handles[id(handle)] = handle
         return handle
 
-    def _discard(self, handle: _Handle | None) -> None:
+    def _discard(self) -> None:
         """Never use a connection again that failed: a new one sees what there is now."""
+        handle: _Handle | None = getattr(self._local, "handle", None)
         self._local.handle = None
-        if handle is not None:
+        if handle is not None and handle.pid == os.getpid():
             with contextlib.suppress(sqlite3.Error):
                 handle.connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
-        )  # one thread works with it, another one may close it
+        # One thread works with it, another one may close it; who waits for others waits in _Turn.
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             self._use_wal(connection)
@@ -544,20 +487,10 @@ class SqliteRepository(SqliteDues):
         return connection
 
     def _use_wal(self, connection: sqlite3.Connection) -> None:
-        deadline = time.monotonic() + self._busy_timeout
-        while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            try:
-                (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            except sqlite3.OperationalError as error:
-                # SQLite does not wait for the busy timeout here, where several processes open a new file together.
-                if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.01)
-            else:
-                if mode != "wal":
-                    raise StorageUnavailable(
-                        f"{self.path} is on a file system where SQLite has no WAL: use a local disk."
-                    )
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StorageUnavailable(f"{self.path} is on a file system where SQLite has no WAL: use a local disk.")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """Bring the schema to this version; of several processes one does it and the others wait."""
@@ -583,20 +516,21 @@ class _Forks:
     """Seconds; an operation that waits for another process longer than that does not hold up the fork."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._inside = self._forking = 0
 
-    @contextlib.contextmanager
-    def kept_away(self) -> Iterator[None]:
-        """No fork while this is open."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._forking)
+    def __enter__(self) -> None:
+        """No fork from here on."""
+        with self._lock:
+            while self._forking:
+                self._changed.wait()
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._forking:
                 self._changed.notify_all()
 
     def before(self) -> None:
@@ -613,8 +547,7 @@ class _Forks:
 
     def after_in_child(self) -> None:
         """Begin anew: the other threads did not come along."""
-        self._changed = threading.Condition()
-        self._inside = self._forking = 0
+        self.__init__()  # type: ignore[misc]
 
 
 _forks: Final = _Forks()
@@ -624,6 +557,35 @@ if hasattr(os, "register_at_fork"):
     )
 
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
+
+class _Turn:
+    """Waiting for one's turn, where others have the file locked.
+
+    SQLite's own busy handler sleeps longer each time, up to a tenth of a second, and newcomers overtake who waits.
+
+    Args:
+        timeout: seconds.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._began = time.monotonic()
+        self._timeout = timeout
+
+    def comes(self) -> bool:
+        """Sleep a little; False once the timeout is over."""
+        waited = time.monotonic() - self._began
+        if waited >= self._timeout:
+            return False
+        time.sleep(min(random.uniform(*_PAUSE) * (1 if waited < _SOON else 20), self._timeout - waited))  # noqa: S311
+        return True
+
+
+_PAUSE: Final = (0.000_05, 0.000_4)
+"""Seconds between two tries, about as long as a write; drawn anew each time, so that not all who wait try together."""
+
+_SOON: Final = 1.0
+"""Seconds after which it is no queue of writes that is waited for, but something long: it is asked for less often."""
 
 
 class _Handle:
@@ -675,18 +637,98 @@ def _schema(connection: sqlite3.Connection, path: Path) -> int:
 def _statement(
     sql: str, parameters: Sequence[Any], row_id: UUID | None = None, fields: Mapping[str, Any] | None = None
 ) -> Callable[[sqlite3.Connection], list[tuple[Any, ...]]]:
-    """A statement that gives those fields to the transaction ``row_id``; where it is refused it changes nothing."""
+    """A statement that gives those fields to the transaction ``row_id``; where it is refused it changes nothing.
+
+    Where no transaction is open it is one by itself.
+    """
 
     def execute(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
         try:
             return connection.execute(sql, parameters).fetchall()
         except sqlite3.IntegrityError:
-            # The write lock is still held, so nobody can take the key away before we have seen who has it.
-            if row_id is not None:
+            if row_id is None:
+                raise
+            if connection.in_transaction:
+                # The write lock is still held, so nobody can take the key away before we have seen who has it.
                 _raise_duplicate(connection, row_id, fields or {})
-            raise
+                raise
+        connection.execute("BEGIN IMMEDIATE")
+        rows = execute(connection)  # whoever had the key may have let go of it
+        connection.execute("COMMIT")
+        return rows
 
     return execute
+
+
+def _changing(
+    transaction_id: UUID, version: int, changes: Mapping[str, Any]
+) -> Callable[[sqlite3.Connection], Transaction | None]:
+    sql = _change_sql(tuple(changes))
+    return _changing_by(sql, [*_TRANSACTIONS.stored(changes), str(transaction_id), version], transaction_id, changes)
+
+
+def _changing_by(
+    sql: str, parameters: Sequence[Any], transaction_id: UUID, changes: Mapping[str, Any]
+) -> Callable[[sqlite3.Connection], Transaction | None]:
+    statement = _statement(sql, parameters, transaction_id, changes)
+
+    def change(connection: sqlite3.Connection) -> Transaction | None:
+        changed = statement(connection)
+        return _TRANSACTIONS.row(changed[0]) if changed else None
+
+    return change
+
+
+@functools.lru_cache(maxsize=256)
+def _change_sql(names: tuple[str, ...], condition: str = "") -> str:
+    check_names(names, TRANSACTION_CHANGES)
+    assignments = "".join(f"{name} = ?, " for name in names)
+    return (
+        f"UPDATE mpesa_transactions SET {assignments}version = version + 1"  # noqa: S608 - names were checked
+        f" WHERE id = ? AND version = ?{condition} RETURNING {_TRANSACTION_COLUMNS}"
+    )
+
+
+def _changing_callback(
+    callback_id: UUID, expected_next_attempt: datetime | None, changes: Mapping[str, Any]
+) -> Callable[[sqlite3.Connection], bool]:
+    sql = _change_callback_sql(tuple(changes))
+    parameters = [*_CALLBACKS.stored(changes), *_as_expected(callback_id, expected_next_attempt)]
+    return lambda connection: connection.execute(sql, parameters).rowcount > 0
+
+
+@functools.lru_cache(maxsize=256)
+def _change_callback_sql(names: tuple[str, ...]) -> str:
+    check_names(names, CALLBACK_CHANGES)
+    assignments = ", ".join(f"{name} = ?" for name in names) or "id = id"
+    return f"UPDATE mpesa_callbacks SET {assignments} WHERE {_AS_EXPECTED}"  # noqa: S608 - names were checked
+
+
+def _as_expected(callback_id: UUID, next_attempt: datetime | None) -> list[str | None]:
+    return [str(callback_id), None if next_attempt is None else time_text("expected_next_attempt", next_attempt)]
+
+
+def _changing_both(
+    transaction_id: UUID,
+    version: int,
+    changes: Mapping[str, Any],
+    callback_id: UUID,
+    expected_next_attempt: datetime | None,
+    closing: Mapping[str, Any],
+) -> Callable[[sqlite3.Connection], Transaction | None]:
+    close = _changing_callback(callback_id, expected_next_attempt, closing)
+    sql = _change_sql(tuple(changes), _WITH_CALLBACK)
+    expected = _as_expected(callback_id, expected_next_attempt)
+    parameters = [*_TRANSACTIONS.stored(changes), str(transaction_id), version, *expected]
+    change = _changing_by(sql, parameters, transaction_id, changes)
+
+    def change_both(connection: sqlite3.Connection) -> Transaction | None:
+        changed = change(connection)
+        if changed is not None:
+            close(connection)  # it is as the statement before saw it: the write lock is held
+        return changed
+
+    return change_both
 
 
 def _finding(key: Key, value: object) -> Callable[[sqlite3.Connection], Transaction | None]:
@@ -694,10 +736,26 @@ def _finding(key: Key, value: object) -> Callable[[sqlite3.Connection], Transact
     sql = f"SELECT {_TRANSACTION_COLUMNS} FROM mpesa_transactions WHERE {where} {_OLDEST}"  # noqa: S608 - made of constants
 
     def find(connection: sqlite3.Connection) -> Transaction | None:
-        row = connection.execute(sql, parameters).fetchone()
-        return _transaction(row) if row is not None else None
+        rows = connection.execute(sql, parameters).fetchall()
+        return _TRANSACTIONS.row(rows[0]) if rows else None
 
     return find
+
+
+_BATCHED: Final[Mapping[str, Callable[..., Callable[[sqlite3.Connection], Any]]]] = {
+    "find": _finding,
+    "change": _changing,
+    "change_callback": _changing_callback,
+    "change_with_callback": _changing_both,
+}
+
+
+def _prepared(name: str, arguments: tuple[Any, ...]) -> Callable[[sqlite3.Connection], Any] | MpesaError:
+    """One of a batch, before the write lock is taken, or what is wrong with it."""
+    try:
+        return _BATCHED[name](*arguments)
+    except MpesaError as error:
+        return error
 
 
 def _raise_duplicate(connection: sqlite3.Connection, row_id: UUID, fields: Mapping[str, Any]) -> None:
@@ -728,14 +786,8 @@ def _has_key(key: Key, value: object) -> tuple[str, list[Any]]:
     return "short_code = ? AND mpesa_receipt_number = ?", [text_in(part) for part in receipt_pair(value)]
 
 
-def _transaction(row: tuple[Any, ...]) -> Transaction:
-    return Transaction(**read_fields(row, TRANSACTION))
-
-
-def _callback(row: tuple[Any, ...]) -> CallbackRow:
-    return CallbackRow(**read_fields(row, CALLBACK))
-
-
+_TRANSACTIONS: Final = Columns(Transaction, TRANSACTION)
+_CALLBACKS: Final = Columns(CallbackRow, CALLBACK)
 _TRANSACTION_DRAFT: Final = tuple(field.name for field in attrs.fields(TransactionDraft))
 _CALLBACK_DRAFT: Final = tuple(field.name for field in attrs.fields(CallbackDraft))
 _TRANSACTION_COLUMNS: Final = ", ".join(TRANSACTION)
@@ -744,7 +796,8 @@ _ADD: Final = (
     f"INSERT INTO mpesa_transactions ({', '.join(_TRANSACTION_DRAFT)})"  # noqa: S608 - made of constants
     f" VALUES ({', '.join('?' * len(_TRANSACTION_DRAFT))}) RETURNING {_TRANSACTION_COLUMNS}"
 )
-_IS_AS_EXPECTED: Final = "SELECT 1 FROM mpesa_callbacks WHERE id = ? AND next_attempt_at IS ?"
+_AS_EXPECTED: Final = "id = ? AND next_attempt_at IS ?"
+_WITH_CALLBACK: Final = f" AND EXISTS (SELECT 1 FROM mpesa_callbacks WHERE {_AS_EXPECTED})"  # noqa: S608 - a constant
 _ADD_CALLBACK: Final = (
     f"INSERT INTO mpesa_callbacks ({', '.join(_CALLBACK_DRAFT)})"  # noqa: S608 - made of constants
     f" VALUES ({', '.join('?' * len(_CALLBACK_DRAFT))}) ON CONFLICT (id) DO NOTHING"

@@ -15,7 +15,7 @@ from mpesa_core.errors import DuplicateKey, InvalidField
 from mpesa_core.payments.invoices import InvoiceDraft, InvoiceRow
 from mpesa_core.payments.records import Sweep
 from mpesa_core.payments.subscriptions import SubscriptionDraft, SubscriptionKey, SubscriptionRow
-from mpesa_core.repository.columns import money_in, read_fields, stored, text_in, text_out, time_text
+from mpesa_core.repository.columns import Columns, money_in, text_in, text_out, time_text
 from mpesa_core.repository.rows import INVOICE, SUBSCRIPTION, Kind, check_names, plain
 
 __all__ = ["DUES_SCHEMA", "SqliteDues"]
@@ -216,19 +216,15 @@ class _Table(Generic[_R]):
         unique: tuple[tuple[str, ...], ...],
     ) -> None:
         self._name = name
-        self._make = make
-        self._kinds = kinds
+        self._kept: Columns[_R] = Columns(make, kinds)
         self._unique = unique
         self._drafted = tuple(field.name for field in attrs.fields(draft))
         self._columns = ", ".join(kinds)
         self._changeable = frozenset(kinds) - {"id", "version"}
 
-    def _row(self, row: tuple[Any, ...]) -> _R:
-        return self._make(**read_fields(row, self._kinds))
-
     def reading(self, where: str, parameters: Sequence[Any]) -> Callable[[sqlite3.Connection], list[_R]]:
         sql = f"SELECT {self._columns} FROM {self._name} WHERE {where}"  # noqa: S608 - made of constants
-        return lambda connection: [self._row(row) for row in connection.execute(sql, tuple(parameters))]
+        return lambda connection: [self._kept.row(row) for row in connection.execute(sql, tuple(parameters))]
 
     def first(self, where: str, parameters: Sequence[Any]) -> Callable[[sqlite3.Connection], _R | None]:
         read = self.reading(where, parameters)
@@ -241,7 +237,7 @@ class _Table(Generic[_R]):
         return self.reading(f"{column} <= ? ORDER BY {column}, seq LIMIT ?", [time_text("now", now), max(limit, 0)])
 
     def adding(self, draft: InvoiceDraft | SubscriptionDraft) -> Callable[[sqlite3.Connection], _R]:
-        values = stored({name: getattr(draft, name) for name in self._drafted}, self._kinds)
+        values = self._stored({name: getattr(draft, name) for name in self._drafted})
         sql = (
             f"INSERT INTO {self._name} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})"  # noqa: S608
             f" RETURNING {self._columns}"
@@ -249,7 +245,7 @@ class _Table(Generic[_R]):
 
         def write(connection: sqlite3.Connection) -> _R:
             (row,) = self._written(connection, sql, list(values.values()), draft.id, values)
-            return self._row(row)
+            return self._kept.row(row)
 
         return write
 
@@ -257,7 +253,7 @@ class _Table(Generic[_R]):
         self, row_id: UUID, version: int, changes: Mapping[str, Any]
     ) -> Callable[[sqlite3.Connection], _R | None]:
         check_names(changes, self._changeable)
-        values = stored(changes, self._kinds)
+        values = self._stored(changes)
         sql = (
             f"UPDATE {self._name} SET {''.join(f'{name} = ?, ' for name in values)}version = version + 1"  # noqa: S608
             f" WHERE id = ? AND version = ? RETURNING {self._columns}"
@@ -265,9 +261,12 @@ class _Table(Generic[_R]):
 
         def write(connection: sqlite3.Connection) -> _R | None:
             rows = self._written(connection, sql, [*values.values(), str(row_id), version], row_id, values)
-            return self._row(rows[0]) if rows else None
+            return self._kept.row(rows[0]) if rows else None
 
         return write
+
+    def _stored(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(zip(values, self._kept.stored(values), strict=True))
 
     def _written(
         self,
