@@ -71,7 +71,7 @@ class FakeHost:
         self._count += 1
         return UUID(int=self._count)
 
-    def submit(self, callback_id: UUID) -> Callable[[], None] | None:
+    def submit(self, callback_id: UUID, recorded: CallbackDraft | None = None) -> Callable[[], None] | None:
         if self.submit_error is not None:
             raise self.submit_error
         self.submitted.append(callback_id)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
+from mpesa_core.daraja.callbacks import CallbackType
+from mpesa_core.daraja.codec import dumps
 from mpesa_core.errors import StorageUnavailable
-from mpesa_core.payments.records import Disposition, Status
+from mpesa_core.payments.records import CallbackDraft, Disposition, Status
 from mpesa_core.repository.memory import MemoryRepository
 from tests.settlement.desk import Desk, stk_result, stk_success
 
@@ -126,6 +129,59 @@ def test_a_contradiction_is_claimed_first(desk):
     assert CLAIMED_LATER == asked[:5]
     assert Disposition.CONFLICT == callback.disposition
     assert ["payment_confirmed", "settlement_conflict"] == desk.names()
+
+
+def recorded(desk, row):
+    """Record a callback as the webhooks do, and hand it over with what was recorded."""
+    body = dumps(stk_success(row.checkout_request_id))
+    now = desk.clock()
+    draft = CallbackDraft(
+        id=uuid4(), callback_type=CallbackType.STK, raw_bytes=body, received_at=now, next_attempt_at=now
+    )
+    desk.repository.inner.add_callback(draft)
+    desk.repository.operations.clear()
+    work = desk.gateway.submit(draft.id, draft)
+    return draft.id, work
+
+
+def test_what_this_process_has_recorded_is_not_read_again(desk):
+    """The runner of the process that took the callback in settles it without reading it, once."""
+    row = desk.push()
+    callback, work = recorded(desk, row)
+    work()
+    assert SETTLED[1:] == [name for name in desk.repository.operations if name != "payable_invoices"]
+    desk.repository.operations.clear()
+    assert desk.gateway.process(callback) is None
+    assert ["get_callback"] == desk.repository.operations
+    assert ["payment_confirmed"] == desk.names()
+
+
+def test_what_others_did_in_the_meantime_is_seen(desk):
+    """A sweep has settled by the callback, or has claimed it: what was recorded is no longer so, and nothing is done."""
+    rows = [desk.push(order=number) for number in range(2)]
+    settled, work = recorded(desk, rows[0])
+    assert 1 == desk.gateway.recover().callbacks
+    work()
+    claimed, work_too = recorded(desk, rows[1])
+    row = desk.repository.inner.get_callback(claimed)
+    later = desk.clock() + timedelta(minutes=1)
+    desk.repository.inner.change_callback(claimed, row.next_attempt_at, {"next_attempt_at": later})
+    work_too()
+    assert Disposition.APPLIED == desk.repository.inner.get_callback(settled).disposition
+    assert (later, None) == (
+        desk.repository.inner.get_callback(claimed).next_attempt_at,
+        desk.repository.inner.get_callback(claimed).disposition,
+    )
+    assert Status.PROCESSING == desk.gateway.get(rows[1]).status
+    assert ["payment_confirmed"] == desk.names()
+
+
+def test_only_so_many_are_remembered(desk):
+    """What is handed over and never worked on (a queue has it) does not pile up; it waits in the log."""
+    draft = CallbackDraft(id=uuid4(), callback_type=CallbackType.STK, raw_bytes=b"{}", received_at=desk.clock())
+    for _ in range(1000):
+        desk.gateway.submit(uuid4(), draft)
+    assert 64 >= len(desk.gateway._recorded) > 0
 
 
 def test_a_receipt_that_is_taken_is_a_conflict(desk):

@@ -16,7 +16,7 @@ from mpesa_core.dues import DuesGateway
 from mpesa_core.errors import ConfigurationError, TransactionNotFound
 from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, utc_now
 from mpesa_core.outline import outline
-from mpesa_core.payments.records import CallbackRecord, TransactionRecord
+from mpesa_core.payments.records import CallbackDraft, CallbackRecord, TransactionRecord
 from mpesa_core.repository.protocol import Batches, CallerTransactions, Repository, missing_operations
 from mpesa_core.settings import Settings
 from mpesa_core.settlement.conflicts import accept_conflict, dismiss_conflict
@@ -38,6 +38,9 @@ __all__ = ["Gateway"]
 
 T = TypeVar("T")
 _log = logging.getLogger("mpesa_core.gateway")
+
+_MOST_RECORDED = 64
+"""So many callbacks of this process are remembered until its runner takes them up."""
 
 
 class Gateway(Desk, DuesGateway):
@@ -89,6 +92,7 @@ class Gateway(Desk, DuesGateway):
             clock=clock,
             announce_lease=settings.announce_lease,
         )
+        self._recorded: dict[UUID, CallbackDraft] = {}
         self.runner = self._runner(runner)
 
     def _runner(self, runner: str | TaskRunner) -> TaskRunner:
@@ -492,7 +496,8 @@ class Gateway(Desk, DuesGateway):
 
     def process(self, callback_id: UUID | str) -> Verdict | None:
         """Process one recorded callback; what a task runner calls."""
-        return self._run(self.engine.process(row_id(callback_id, "callback")))
+        callback_id = row_id(callback_id, "callback")
+        return self._run(self.engine.process(callback_id, self._recorded.pop(callback_id, None)))
 
     def recover(self, limit: int = 100) -> Recovered:
         """Go on from what a process left open: lapsed announcements, open callbacks, what was never sent, the spool.
@@ -565,8 +570,18 @@ class Gateway(Desk, DuesGateway):
 
     # -- what the webhooks need ----------------------------------------------------------------------------------
 
-    def submit(self, callback_id: UUID) -> Callable[[], None] | None:
-        """Hand a recorded callback to the runner; see :meth:`mpesa_core.tasks.TaskRunner.submit`."""
+    def submit(self, callback_id: UUID, recorded: CallbackDraft | None = None) -> Callable[[], None] | None:
+        """Hand a recorded callback to the runner; see :meth:`mpesa_core.tasks.TaskRunner.submit`.
+
+        Args:
+            callback_id: whose.
+            recorded: as it was recorded. It is remembered for a moment, so that a runner of this process need not read
+                it; what anybody does about it in the meantime is seen all the same.
+        """
+        if recorded is not None:
+            if len(self._recorded) >= _MOST_RECORDED:
+                self._recorded.clear()  # they wait in the log
+            self._recorded[callback_id] = recorded
         return self.runner.submit(callback_id)
 
     def validate_c2b(self, raw_payload: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -178,7 +178,7 @@ class Store:
         self,
         row: TransactionRecord,
         changes: Mapping[str, Any],
-        callback: CallbackRecord,
+        callback: CallbackRecord | CallbackDraft,
         closing: Mapping[str, Any],
     ) -> Procedure[TransactionRecord | None]:
         """Compare-and-set of both, as they were read, or of neither."""

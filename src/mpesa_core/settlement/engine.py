@@ -53,6 +53,7 @@ from mpesa_core.payments.decide import (
 )
 from mpesa_core.payments.machine import OPEN, Source
 from mpesa_core.payments.records import (
+    CallbackDraft,
     CallbackRecord,
     Disposition,
     Key,
@@ -156,12 +157,20 @@ class Engine(Announcing):
 
     # -- one callback ----------------------------------------------------------------------------------------------
 
-    def process(self, callback_id: UUID) -> Procedure[Verdict | None]:
+    def process(self, callback_id: UUID, recorded: CallbackDraft | None = None) -> Procedure[Verdict | None]:
         """Process one recorded callback, if it is open and due and nobody else has claimed it.
+
+        Args:
+            callback_id: whose.
+            recorded: as this process has just recorded it, where it has.
 
         Returns:
             What became of it; None when it was not ours to take.
         """
+        if recorded is not None:
+            verdict = yield from self._at_once(recorded, attempts=0)
+            if verdict is not None:
+                return verdict
         callback = yield from self.store.get_callback(callback_id)
         return (yield from self.take(callback)) if callback is not None else None
 
@@ -169,7 +178,7 @@ class Engine(Announcing):
         """Process a callback that was just read; as :meth:`process`."""
         if callback.next_attempt_at is None or callback.next_attempt_at > self.clock():
             return None
-        verdict = yield from self._at_once(callback)
+        verdict = yield from self._at_once(callback, attempts=callback.attempts)
         if verdict is not None:
             return verdict
         lease = yield from self._claim(callback)
@@ -186,7 +195,7 @@ class Engine(Announcing):
         yield from self._finish(callback, lease, verdict)
         return verdict
 
-    def _at_once(self, callback: CallbackRecord) -> Procedure[Verdict | None]:
+    def _at_once(self, callback: CallbackRecord | CallbackDraft, *, attempts: int) -> Procedure[Verdict | None]:
         """Do without a claim what one operation does: settle and close the callback, or close one that says nothing.
 
         Returns:
@@ -195,7 +204,7 @@ class Engine(Announcing):
         if not self.joint or callback.callback_type not in _AT_ONCE or (yield from heard("callback_received")):
             return None
         try:
-            verdict = yield from self._settled_at_once(callback)
+            verdict = yield from self._settled_at_once(callback, attempts)
         except Exception as error:
             if isinstance(error, StorageError) and not isinstance(error, (DuplicateKey, StorageRefused)):
                 raise
@@ -204,7 +213,9 @@ class Engine(Announcing):
             yield from self.announce(verdict.row)
         return verdict
 
-    def _settled_at_once(self, callback: CallbackRecord) -> Procedure[Applied | Closed | None]:
+    def _settled_at_once(
+        self, callback: CallbackRecord | CallbackDraft, attempts: int
+    ) -> Procedure[Applied | Closed | None]:
         callback_type = CallbackType(callback.callback_type)
         message = decode_callback(callback_type, callback.raw_bytes)
         if isinstance(message, Unreadable):
@@ -217,7 +228,7 @@ class Engine(Announcing):
             case Duplicate() | Ignore():
                 closed = Closed(Disposition.DUPLICATE, row)
                 done = yield from self.store.change_callback(
-                    callback.id, callback.next_attempt_at, {**_closing(closed), "attempts": callback.attempts + 1}
+                    callback.id, callback.next_attempt_at, {**_closing(closed), "attempts": attempts + 1}
                 )
                 return closed if done else None
             case Enrich(changes=changes):
@@ -226,7 +237,7 @@ class Engine(Announcing):
                 changes = {**self._with_schedule(row, decision), **self.fence()}
             case _:
                 return None
-        closing = {**_closing(Closed(Disposition.APPLIED, row)), "attempts": callback.attempts + 1}
+        closing = {**_closing(Closed(Disposition.APPLIED, row)), "attempts": attempts + 1}
         settled = yield from self.store.change_with_callback(row, changes, callback, closing)
         return Applied(settled, announce=isinstance(decision, Settle)) if settled is not None else None
 
@@ -303,7 +314,7 @@ class Engine(Announcing):
     # -- evidence and its transaction ------------------------------------------------------------------------------
 
     def _find(
-        self, callback: CallbackRecord, evidence: Evidence, types: set[TransactionType]
+        self, callback: CallbackRecord | CallbackDraft, evidence: Evidence, types: set[TransactionType]
     ) -> Procedure[TransactionRecord | None]:
         keys = [
             (Key.CALLBACK_TOKEN, callback.token),

@@ -71,8 +71,13 @@ class Host(Protocol):
         """An id that nobody has yet."""
         ...
 
-    def submit(self, callback_id: UUID) -> Callable[[], None] | None:
-        """Hand a recorded callback to the task runner; see :meth:`mpesa_core.tasks.TaskRunner.submit`."""
+    def submit(self, callback_id: UUID, recorded: CallbackDraft | None = None) -> Callable[[], None] | None:
+        """Hand a recorded callback to the task runner; see :meth:`mpesa_core.tasks.TaskRunner.submit`.
+
+        Args:
+            callback_id: whose.
+            recorded: as it was recorded, for a runner that works on it in this process.
+        """
         ...
 
     def validate_c2b(self, raw_payload: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -162,7 +167,7 @@ class Webhooks:
             if callback_type is CallbackType.C2B_VALIDATION:
                 decision = self._validator.decide(draft.raw_body, draft.id)
             body = acknowledgement(callback_type) if decision is None else codec.dumps(dict(decision))
-            return _response(200, body, after=self._submit(draft.id), callback_id=str(draft.id))
+            return _response(200, body, after=self._submit(draft), callback_id=str(draft.id))
         if self._put_in_spool(draft):
             body = acknowledgement(callback_type)
             if callback_type is CallbackType.C2B_VALIDATION:
@@ -268,13 +273,11 @@ class Webhooks:
         _log.warning("Callback %s waits in the spool.", draft.id)
         return True
 
-    def _submit(self, callback_id: UUID) -> Callable[[], None] | None:
+    def _submit(self, draft: CallbackDraft) -> Callable[[], None] | None:
         try:
-            return self._host.submit(callback_id)
+            return self._host.submit(draft.id, draft)
         except Exception as error:  # noqa: BLE001 - a broker may be down; the log is the queue of record
-            _log.warning(
-                "Callback %s could not be handed over and is left to the sweep: %s", callback_id, outline(error)
-            )
+            _log.warning("Callback %s could not be handed over and is left to the sweep: %s", draft.id, outline(error))
             return None
 
 
