@@ -6,11 +6,13 @@ changed by one ``UPDATE`` of the columns that change, if its version is still th
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
@@ -18,7 +20,7 @@ from django.db import models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 
-from mpesa_core.errors import DuplicateKey, InvalidField
+from mpesa_core.errors import DuplicateKey, InvalidField, MpesaError, StorageRefused
 from mpesa_core.payments.invoices import InvoiceDraft, InvoiceRecord
 from mpesa_core.payments.records import (
     CallbackDraft,
@@ -43,7 +45,9 @@ from mpesa_core.repository.rows import (
     plain,
     receipt_pair,
 )
+from mpesa_django.batches import NotTogether, Pair, change_all
 from mpesa_django.operations import Database
+from mpesa_django.several import Several
 from mpesa_django.statements import Change, Statements
 
 __all__ = ["DjangoRepository"]
@@ -123,6 +127,10 @@ class DjangoRepository:
             raise AttributeError(f"{name}: there are no invoices; give the repository an invoice_model.")
         if name in _SUBSCRIPTION_OPERATIONS and "_subscriptions" not in vars(self):
             raise AttributeError(f"{name}: there are no subscriptions; give the repository a subscription_model.")
+        if name == "batch" and not self._batches():
+            raise AttributeError(
+                f"{name}: it is offered on PostgreSQL, in one database and where each model has a table."
+            )
         if name == "change_with_callback" and not self._is_one_database():
             raise AttributeError(
                 f"{name}: transactions and callbacks are in two databases, without a commit in common."
@@ -131,6 +139,11 @@ class DjangoRepository:
 
     def _is_one_database(self) -> bool:
         return self._transactions.database.alias == self._callbacks.database.alias
+
+    def _batches(self) -> bool:
+        connection = self._transactions.database.connection
+        tables = (self._transactions, self._callbacks)
+        return self._is_one_database() and all(each.statements.serve(connection) for each in tables)
 
     # Transactions of the caller's
 
@@ -225,7 +238,7 @@ class DjangoRepository:
         Raises:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
-        return self._transactions.change_version(transaction_id, version, changes)
+        return self._transactions.change_version(self._transactions.wanted_version(transaction_id, version, changes))
 
     def change_with_callback(
         self,
@@ -243,8 +256,9 @@ class DjangoRepository:
         Raises:
             DuplicateKey: a unique key in the changes is taken by another row; nothing is changed.
         """
+        change = self._transactions.wanted_version(transaction_id, version, changes)
         closed = self._callback_change(callback_id, expected_next_attempt, closing)
-        return self._transactions.change_version(transaction_id, version, changes, (self._callbacks, closed))
+        return self._transactions.change_version(change, (self._callbacks, closed))
 
     def due(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[TransactionRecord]:
         """The transactions of one sweep that are due at ``now``, in the order of the time that makes them due."""
@@ -275,6 +289,39 @@ class DjangoRepository:
         if last is not None and last.confirmed_at is not None:
             where.append(Q(confirmed_at__gt=last.confirmed_at) | Q(confirmed_at=last.confirmed_at, pk__gt=last.id))
         return self._transactions.all(*where, order=("confirmed_at", "pk"), limit=limit)
+
+    # Several at once
+
+    def batch(self, calls: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Any]:
+        """Several of ``find`` and of the changes, with few statements and one commit; on PostgreSQL alone.
+
+        Where one of them cannot be done along with the others, each is done by itself.
+        """
+        with contextlib.suppress(NotTogether, StorageRefused):
+            return self._transactions.database.write(partial(self._together, calls), _by_themselves)
+        return [_attempted(getattr(self, name), arguments) for name, arguments in calls]
+
+    def _together(self, calls: Sequence[tuple[str, tuple[Any, ...]]], connection: BaseDatabaseWrapper) -> list[Any]:
+        changes = {index: self._pair(*call) for index, call in enumerate(calls) if call[0] != "find"}
+        results = change_all(connection, self._transactions.several, self._callbacks.several, changes)
+        for key in {Key(arguments[0]) for name, arguments in calls if name == "find"}:
+            wanted = {index: each[1][1] for index, each in enumerate(calls) if each[0] == "find" and each[1][0] == key}
+            if key is Key.RECEIPT:
+                results |= {index: self.find(key, value) for index, value in wanted.items()}
+            else:
+                found = self._transactions.several.find(connection, key.value, list(wanted.values()), _OLDEST)
+                results |= dict(zip(wanted, found, strict=True))
+        return [results[index] for index in range(len(calls))]
+
+    def _pair(self, name: str, arguments: tuple[Any, ...]) -> Pair:
+        try:
+            row = self._transactions.wanted_version(*arguments[:3]) if name != "change_callback" else None
+            call = self._callback_change(*arguments[-3:]) if name != "change" else None
+        except InvalidField:
+            raise NotTogether from None  # by itself it is refused, and no other
+        if not all(table.serves(each) for table, each in ((self._transactions, row), (self._callbacks, call)) if each):
+            raise NotTogether
+        return row, call
 
     # Invoices
 
@@ -307,7 +354,7 @@ class DjangoRepository:
         Raises:
             DuplicateKey: a reference in the changes is taken by another invoice; nothing is changed.
         """
-        return self._invoices.change_version(invoice_id, version, changes)
+        return self._invoices.change_version(self._invoices.wanted_version(invoice_id, version, changes))
 
     def due_invoices(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[InvoiceRecord]:
         """The invoices of one sweep that are due at ``now``, in the order of the time that makes them due."""
@@ -347,11 +394,22 @@ class DjangoRepository:
         Raises:
             DuplicateKey: a unique key in the changes is taken by another subscription; nothing is changed.
         """
-        return self._subscriptions.change_version(subscription_id, version, changes)
+        return self._subscriptions.change_version(self._subscriptions.wanted_version(subscription_id, version, changes))
 
     def due_subscriptions(self, sweep: Sweep, now: datetime, limit: int) -> Sequence[SubscriptionRecord]:
         """The subscriptions of one sweep that are due at ``now``, in the order of the time that makes them due."""
         return self._subscriptions.due(_swept(sweep), now, limit)
+
+
+def _by_themselves(_connection: BaseDatabaseWrapper) -> None:
+    raise NotTogether
+
+
+def _attempted(operation: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return operation(*arguments)
+    except MpesaError as error:
+        return error
 
 
 _NOT_BY_ITSELF: Final = (Key.ORIGINATOR_CONVERSATION_ID, Key.RECEIPT)
@@ -387,6 +445,7 @@ class _Table(Generic[_R]):
         self._unique = unique
         self.database = Database(model, using)
         self.statements = Statements(model)
+        self.several = Several(model)
         self._changeable = frozenset(kinds) - {"id", "version"}
         self._drafted = tuple(name for name in kinds if name not in ("version", "host", "attempts", "resolved_at"))
 
@@ -457,19 +516,18 @@ class _Table(Generic[_R]):
         core = {each: value for each, value in changes.items() if each != "host"}
         return Change(row_id, name, expected, self._values(core, host))
 
-    def change_version(
-        self, row_id: UUID, version: int, changes: Mapping[str, Any], along: tuple[_Table[Any], Change] | None = None
-    ) -> _R | None:
-        """Change the row if it has that version still; the row as it is now, or None.
+    def wanted_version(self, row_id: UUID, version: int, changes: Mapping[str, Any]) -> Change:
+        """A change of the row if it has that version still, which goes up by one."""
+        check_names(changes, self._changeable)
+        return self.wanted(row_id, "version", version, changes)
+
+    def change_version(self, change: Change, along: tuple[_Table[Any], Change] | None = None) -> _R | None:
+        """Change the row; the row as it is now, or None where it was lost.
 
         Args:
-            row_id: whose.
-            version: goes up by one.
-            changes: what is changed.
+            change: of the version.
             along: a change of another table in the same database, which is made too, or neither of the two.
         """
-        check_names(changes, self._changeable)
-        change = self.wanted(row_id, "version", version, changes)
         at_once = self.serves(change) and (along is None or along[0].serves(along[1]))
 
         def work(connection: BaseDatabaseWrapper) -> Any:
@@ -480,10 +538,11 @@ class _Table(Generic[_R]):
                 return None
             if along is not None and not along[0].changed(connection, along[1]):
                 raise _LostError
-            return self._rows(connection.alias).get(pk=row_id)
+            return self._rows(connection.alias).get(pk=change.row_id)
 
+        refused = self._refusing(change.row_id, change.values)
         try:
-            row: _R | None = self.database.write(work, self._refusing(row_id, change.values), one_statement=at_once)
+            row: _R | None = self.database.write(work, refused, one_statement=at_once)
         except _LostError:
             return None
         return row

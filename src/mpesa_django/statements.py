@@ -6,7 +6,7 @@ have the ORM make a query and its rows anew takes several times as long as Postg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,31 +15,12 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import signals
 
+from mpesa_django.columns import Columns
 from mpesa_django.cursors import cursor_on
-from mpesa_django.fields import MomentField
 from mpesa_django.models import AbstractMpesaCallbackLog
 
 __all__ = ["Change", "Statements"]
 
-_Reading = tuple[bool, tuple[tuple[int, Callable[..., Any]], ...]]
-"""Whether the columns may come in binary, and by which index what converts a value."""
-
-_THE_SAME_IN_BINARY: Final = frozenset(
-    {
-        "bigint",
-        "boolean",
-        "bytea",
-        "character varying",
-        "date",
-        "integer",
-        "numeric",
-        "smallint",
-        "text",
-        "uuid",
-        "varchar",
-    }
-)
-"""The types of which psycopg makes the same value whether they come as text or, which is faster to read, in binary."""
 _SAVING: Final = (signals.pre_init, signals.post_init, signals.pre_save, signals.post_save)
 
 
@@ -60,36 +41,22 @@ class Change:
     values: Mapping[str, Any]
 
 
-class Statements:
-    """Reading one row by its fields, adding one, and changing one by compare-and-set.
-
-    Args:
-        model: whose rows they are; see :meth:`serve`.
-    """
+class Statements(Columns):
+    """Reading one row by its fields, adding one, and changing one by compare-and-set; see :meth:`serve`."""
 
     def __init__(self, model: type[models.Model]) -> None:
-        self._model = model
-        self._meta = model._meta  # noqa: SLF001 - Django's public interface
-        self._fields = tuple(self._meta.concrete_fields)
-        self._names = tuple(field.attname for field in self._fields)
-        self._by_name: dict[str, Any] = {**{field.name: field for field in self._fields}, "pk": self._meta.pk}
-        self._flat = not any(self._meta.parents.values())  # one table
+        super().__init__(model)
         self._texts: dict[tuple[Any, ...], str] = {}  # of any PostgreSQL: each quotes names alike
-        self._readings: dict[type, _Reading] = {}  # by the backend
-
-    def serve(self, connection: BaseDatabaseWrapper) -> bool:
-        """Whether they do for a database: PostgreSQL, and a model that has one table to itself."""
-        return self._flat and connection.vendor == "postgresql"
 
     def first(self, connection: BaseDatabaseWrapper, order: Sequence[str], values: Mapping[str, Any]) -> Any:
         """The first row, in an order, whose fields have those values; or None."""
         text = self._texts.get(shape := (*values, "by", *order))
         if text is None:
-            quote = self._quoting(connection)
+            quote = self.quoting(connection)
             same = " AND ".join(f"{quote(name)} = %s" for name in values)
-            chosen = f"SELECT {self._read(connection)} FROM {self._table(connection)}"  # noqa: S608 - names of the model's
+            chosen = f"SELECT {self.all(connection)} FROM {self.table(connection)}"  # noqa: S608 - names of the model's
             text = self._texts[shape] = f"{chosen} WHERE {same} ORDER BY {', '.join(map(quote, order))} LIMIT 1"
-        return self._row(connection, text, self._kept(connection, values))
+        return self._row(connection, text, self.kept(connection, values))
 
     def adds(self, connection: BaseDatabaseWrapper, fields: Container[str]) -> bool:
         """Whether :meth:`add` does for a database: nobody but the core has something to say about a new row.
@@ -98,20 +65,20 @@ class Statements:
             connection: to the database.
             fields: the core's own.
         """
-        heard = any(signal.has_listeners(self._model) for signal in _SAVING)
+        heard = any(signal.has_listeners(self.model) for signal in _SAVING)
         usual = AbstractMpesaCallbackLog.save, models.Model.save_base
-        own = (self._model.save, self._model.save_base) != usual
-        return self.serve(connection) and not heard and not own and all(field.name in fields for field in self._fields)
+        own = (self.model.save, self.model.save_base) != usual
+        return self.serve(connection) and not heard and not own and all(field.name in fields for field in self.fields)
 
     def add(self, connection: BaseDatabaseWrapper, row: Any) -> None:
         """Insert a row."""
         text = self._texts.get(())
         if text is None:
-            marks = ", ".join(["%s"] * len(self._fields))
-            columns = ", ".join(map(self._quoting(connection), (field.name for field in self._fields)))
-            into = f"{self._table(connection)} ({columns})"
+            marks = ", ".join(["%s"] * len(self.fields))
+            columns = ", ".join(map(self.quoting(connection), (field.name for field in self.fields)))
+            into = f"{self.table(connection)} ({columns})"
             text = self._texts[()] = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608 - likewise
-        kept = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in self._fields]
+        kept = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in self.fields]
         with cursor_on(connection) as cursor:
             cursor.execute(text, kept)
 
@@ -131,16 +98,14 @@ class Statements:
         shape = ("change", *_shape(change), *(_shape(along[1]) if along is not None else ()))
         text = self._texts.get(shape)
         if text is None:
-            locked, update = (
-                f"locked AS ({self.locking(connection, change)})",
-                self.writing(connection, change, "locked"),
-            )
+            locked = f"locked AS ({self.locking(connection, change)})"
+            update = self.writing(connection, change, "locked")
             if along is not None:
                 other, companion = along
                 locked += f", closing AS ({other.locking(connection, companion, 'AND EXISTS (SELECT FROM locked)')})"
                 locked += f", closed AS ({other.writing(connection, companion, 'closing')})"
                 update += " AND EXISTS (SELECT FROM closing)"
-            text = self._texts[shape] = f"WITH {locked} {update} RETURNING {self._read(connection)}"
+            text = self._texts[shape] = f"WITH {locked} {update} RETURNING {self.all(connection)}"
         guard, written = self.parameters(connection, change)
         besides: list[Any] = []
         if along is not None:
@@ -159,74 +124,38 @@ class Statements:
             return bool(cursor.rowcount)
 
     def _row(self, connection: BaseDatabaseWrapper, text: str, parameters: Sequence[Any]) -> Any:
-        reading = self._readings.get(type(connection))
-        if reading is None:
-            reading = self._readings[type(connection)] = _reading(self._fields, connection)
-        binary, converters = reading
-        with cursor_on(connection, binary=binary) as cursor:
+        with cursor_on(connection, binary=self.binary(connection)) as cursor:
             cursor.execute(text, parameters)
             found = cursor.fetchone()
-        if found is None:
-            return None
-        values = list(found)
-        for index, convert in converters:
-            values[index] = convert(values[index], None, connection)
-        return self._model.from_db(connection.alias, self._names, values)
+        return self.row(connection, found) if found is not None else None
 
     # The parts of a change
 
     def parameters(self, connection: BaseDatabaseWrapper, change: Change) -> tuple[list[Any], list[Any]]:
         """The key and, unless it is NULL, what is expected; and the values that are written."""
         expected = {} if change.expected is None else {change.name: change.expected}
-        return self._kept(connection, {"pk": change.row_id, **expected}), self._kept(connection, change.values)
+        return self.kept(connection, {"pk": change.row_id, **expected}), self.kept(connection, change.values)
 
     def locking(self, connection: BaseDatabaseWrapper, change: Change, besides: str = "") -> str:
         """Locks the row, if its field is still what was expected, and whatever else is asked for is so."""
-        key, same = self._quoting(connection)("pk"), self._same(connection, change)
-        return f"SELECT {key} FROM {self._table(connection)} WHERE {key} = %s AND {same} {besides} FOR UPDATE"  # noqa: S608 - names of the model's
+        key, same = self.quoting(connection)("pk"), self._same(connection, change)
+        return f"SELECT {key} FROM {self.table(connection)} WHERE {key} = %s AND {same} {besides} FOR UPDATE"  # noqa: S608 - names of the model's
 
     def writing(self, connection: BaseDatabaseWrapper, change: Change, locked: str | None = None) -> str:
         """Writes the row that was locked under that name; None: the one of the key."""
-        quote = self._quoting(connection)
+        quote = self.quoting(connection)
         key, guard = quote("pk"), quote(change.name)
         written = [f"{quote(each)} = %s" for each in change.values]
         written += [f"{guard} = {guard} + 1"] if change.name == "version" else []
         row = f"(SELECT {key} FROM {locked})" if locked is not None else "%s"  # noqa: S608 - likewise
         return (
-            f"UPDATE {self._table(connection)} SET {', '.join(written) or f'{key} = {key}'}"  # noqa: S608 - likewise
+            f"UPDATE {self.table(connection)} SET {', '.join(written) or f'{key} = {key}'}"  # noqa: S608 - likewise
             f" WHERE {key} = {row} AND {self._same(connection, change)}"
         )
 
-    # Values, and names
-
-    def _kept(self, connection: BaseDatabaseWrapper, values: Mapping[str, Any]) -> list[Any]:
-        return [self._by_name[name].get_db_prep_save(value, connection) for name, value in values.items()]
-
-    def _quoting(self, connection: BaseDatabaseWrapper) -> Callable[[str], str]:
-        return lambda name: connection.ops.quote_name(self._by_name[name].column)
-
-    def _read(self, connection: BaseDatabaseWrapper) -> str:
-        quote = self._quoting(connection)  # JSON as text, which is what the fields convert
-        return ", ".join(quote(each.name) + "::text" * isinstance(each, models.JSONField) for each in self._fields)
-
-    def _table(self, connection: BaseDatabaseWrapper) -> str:
-        return connection.ops.quote_name(self._meta.db_table)
-
     def _same(self, connection: BaseDatabaseWrapper, change: Change) -> str:
-        guard = self._quoting(connection)(change.name)
+        guard = self.quoting(connection)(change.name)
         return f"{guard} IS NULL" if change.expected is None else f"{guard} = %s"
-
-
-def _reading(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> _Reading:
-    binary = all(
-        isinstance(each, (MomentField, models.JSONField))
-        or str(each.db_type(connection)).partition("(")[0] in _THE_SAME_IN_BINARY
-        for each in fields
-    )
-    converters = (
-        (index, convert) for index, each in enumerate(fields) for convert in each.get_db_converters(connection)
-    )
-    return binary, tuple(converters)
 
 
 def _shape(change: Change) -> tuple[Any, ...]:

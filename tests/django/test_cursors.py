@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from psycopg import ClientCursor
 
 from mpesa_core.errors import StorageUnavailable
+from mpesa_core.payments.records import Key
 from mpesa_core.testing.contract import NOON, callback_draft, transaction_draft
 from mpesa_django.models import AbstractMpesaTransaction
 from mpesa_django.repository import DjangoRepository
@@ -58,7 +59,18 @@ def settle(store):
     assert (7, NOON, {"a": {}}, "mine") == (settled.checks, settled.settled_at, settled.conflicts, settled.note)
     closed = store.change_with_callback(row.id, 2, {"checks": 8}, callback.id, NOON, {"next_attempt_at": None})
     assert (8, None) == (closed.checks, store.get_callback(callback.id).next_attempt_at)
-    return closed
+    again, found, claimed = store.batch(
+        [
+            (
+                "change",
+                (row.id, 3, {"amount": Decimal("10.50"), "result_code": 0, "raw_callback_payload": {"b": None}}),
+            ),
+            ("find", (Key.CHECKOUT_REQUEST_ID, "none")),
+            ("change_callback", (callback.id, None, {"error": "none"})),
+        ]
+    )
+    assert (Decimal("10.50"), {"b": None}, None, True) == (again.amount, again.raw_callback_payload, found, claimed)
+    return again
 
 
 def test_whatever_the_options(case):
@@ -122,8 +134,8 @@ def test_a_lost_connection_with_prepared_statements(prepared):
     row = settle(store)
     connections[prepared].connection.close()
     with pytest.raises(StorageUnavailable, match="read again"):
-        store.change(row.id, 3, {"checks": 9})
-    assert 9 == store.change(row.id, 3, {"checks": 9}).checks
+        store.change(row.id, 4, {"checks": 9})
+    assert 9 == store.change(row.id, 4, {"checks": 9}).checks
 
 
 def test_a_table_that_changes_meanwhile(prepared):

@@ -1,0 +1,104 @@
+"""The columns of a model on PostgreSQL: their quoted names, and the fields' own conversions of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from mpesa_django.fields import MomentField
+
+__all__ = ["Columns"]
+
+_Reading = tuple[bool, tuple[tuple[int, Callable[..., Any]], ...]]
+"""Whether the columns may come in binary, and by which index what converts a value."""
+
+_THE_SAME_IN_BINARY: Final = frozenset(
+    {
+        "bigint",
+        "boolean",
+        "bytea",
+        "character varying",
+        "date",
+        "integer",
+        "numeric",
+        "smallint",
+        "text",
+        "uuid",
+        "varchar",
+    }
+)
+"""The types of which psycopg makes the same value whether they come as text or, which is faster to read, in binary."""
+
+
+class Columns:
+    """The columns of the table that a model has to itself.
+
+    Args:
+        model: whose.
+    """
+
+    def __init__(self, model: type[models.Model]) -> None:
+        self.model = model
+        self._meta = model._meta  # noqa: SLF001 - Django's public interface
+        self.fields = tuple(self._meta.concrete_fields)
+        self._names = tuple(field.attname for field in self.fields)
+        self._by_name: dict[str, Any] = {**{field.name: field for field in self.fields}, "pk": self._meta.pk}
+        self._flat = not any(self._meta.parents.values())  # one table
+        self._readings: dict[type, _Reading] = {}  # by the backend
+
+    def serve(self, connection: BaseDatabaseWrapper) -> bool:
+        """Whether statements of our own do for a database: PostgreSQL, and a model that has one table to itself."""
+        return self._flat and connection.vendor == "postgresql"
+
+    def field(self, name: str) -> Any:
+        """The field; ``pk`` is the key's."""
+        return self._by_name[name]
+
+    def quoting(self, connection: BaseDatabaseWrapper) -> Callable[[str], str]:
+        """What makes the quoted column of a field's name."""
+        return lambda name: connection.ops.quote_name(self._by_name[name].column)
+
+    def table(self, connection: BaseDatabaseWrapper) -> str:
+        """The table's name."""
+        return connection.ops.quote_name(self._meta.db_table)
+
+    def all(self, connection: BaseDatabaseWrapper) -> str:
+        """All columns, as :meth:`row` reads them."""
+        quote = self.quoting(connection)  # JSON as text, which is what the fields convert
+        return ", ".join(quote(each.name) + "::text" * isinstance(each, models.JSONField) for each in self.fields)
+
+    def kept(self, connection: BaseDatabaseWrapper, values: Mapping[str, Any]) -> list[Any]:
+        """Values of fields as they are written."""
+        return [self._by_name[name].get_db_prep_save(value, connection) for name, value in values.items()]
+
+    def binary(self, connection: BaseDatabaseWrapper) -> bool:
+        """Whether the columns may come in binary."""
+        return self._reading(connection)[0]
+
+    def row(self, connection: BaseDatabaseWrapper, found: Sequence[Any]) -> Any:
+        """The model's instance of a row that was found."""
+        values = list(found)
+        for index, convert in self._reading(connection)[1]:
+            values[index] = convert(values[index], None, connection)
+        return self.model.from_db(connection.alias, self._names, values)
+
+    def _reading(self, connection: BaseDatabaseWrapper) -> _Reading:
+        known = self._readings.get(type(connection))
+        if known is None:
+            known = self._readings[type(connection)] = _reading(self.fields, connection)
+        return known
+
+
+def _reading(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> _Reading:
+    binary = all(
+        isinstance(each, (MomentField, models.JSONField))
+        or str(each.db_type(connection)).partition("(")[0] in _THE_SAME_IN_BINARY
+        for each in fields
+    )
+    converters = (
+        (index, convert) for index, each in enumerate(fields) for convert in each.get_db_converters(connection)
+    )
+    return binary, tuple(converters)
