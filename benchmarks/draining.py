@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import attrs
 
 from benchmarks.harness import Reach, Scale, Turn, alone, benchmark, require
-from benchmarks.postgres import Tables, sqlalchemy_repository, sqlalchemy_tables
+from benchmarks.postgres import Tables, django_repository, django_tables, sqlalchemy_repository, sqlalchemy_tables
 from benchmarks.settling import SAFARICOM, body_of, checkout_of, gateway_on, in_processes
-from mpesa_core import signals
+from mpesa_core import Repository, signals
 
 _POISON = b'{"Body": {"stkCallback": {"CheckoutRequestID": "ws_CO_'
 
@@ -32,7 +33,11 @@ class _Part:
     told: list[str]
 
 
-def _recover(tables: Tables, wait: Callable[[], Any] | None) -> _Part:
+_Kept = Callable[[], AbstractContextManager[Repository]]
+"""Makes the repository, in the process where it is used."""
+
+
+def _recover(kept: _Kept, wait: Callable[[], Any] | None) -> _Part:
     told: list[str] = []
 
     def mark_paid(_sender: object, transaction: Any, **_more: Any) -> None:
@@ -40,7 +45,7 @@ def _recover(tables: Tables, wait: Callable[[], Any] | None) -> _Part:
 
     signals.payment_confirmed.connect(mark_paid, sender="bench")
     try:
-        with sqlalchemy_repository(tables) as repository, gateway_on(repository) as gateway:
+        with kept() as repository, gateway_on(repository) as gateway:
             if wait is not None:
                 wait()
             started = time.perf_counter()
@@ -52,29 +57,37 @@ def _recover(tables: Tables, wait: Callable[[], Any] | None) -> _Part:
 
 @attrs.define
 class _Backlog:
-    """A side: so many recorded callbacks, and what works them off."""
+    """A side: so many recorded callbacks, and what works them off.
+
+    Attributes:
+        tables: where they are.
+        count: how many.
+        processes: how many share them.
+        kept: the repository that recovers them; None for the floor, where they come one by one.
+    """
 
     tables: Tables
     count: int
     processes: int
-    recorded: bool
+    kept: _Kept | None
     _told: list[str] = attrs.field(factory=list)
 
     def ready(self) -> None:
         """Payments that wait; on our side their callbacks are recorded, with a poisoned one among them."""
         self.tables.fill(range(self.count))
-        if self.recorded:
+        if self.kept is not None:
             bodies = [body_of(number) for number in range(self.count)]
             self.tables.record([*bodies[: self.count // 2], _POISON, *bodies[self.count // 2 :]])
 
     def work(self) -> Turn:
         """Work them off."""
-        if not self.recorded:
+        kept = self.kept
+        if kept is None:
             return self._one_by_one()
         if self.processes == 1:
-            parts = [_recover(self.tables, None)]
+            parts = [_recover(kept, None)]
         else:
-            parts = in_processes([lambda wait: _recover(self.tables, wait) for _ in range(self.processes)])
+            parts = in_processes([lambda wait: _recover(kept, wait) for _ in range(self.processes)])
         self._told = [each for part in parts for each in part.told]
         return Turn(self.count, max(part.ended for part in parts) - min(part.started for part in parts))
 
@@ -109,7 +122,7 @@ class _Backlog:
         expected = sorted(checkout_of(number) for number in range(self.count))
         require(sorted(self.tables.settled()) == expected, "not every payment was settled")
         require(sorted(self._told) == expected, "not every payment was told of once")
-        if self.recorded:
+        if self.kept is not None:
             left = self.tables.rows("SELECT count(*) FROM {callbacks} WHERE next_attempt_at IS NOT NULL")
             apart = self.tables.rows("SELECT raw_bytes FROM {callbacks} WHERE disposition = 'unreadable'")
             require(left == [(0,)], f"{left[0][0]} callbacks are open still")
@@ -119,10 +132,18 @@ class _Backlog:
 def _add(processes: int) -> None:
     @benchmark(f"drain on PostgreSQL, {processes} at once", Reach(rate=10.0))
     @contextmanager
-    def _sides(scale: Scale) -> Iterator[tuple[_Backlog, _Backlog]]:
-        count = scale.many(1000, 50)
-        tables = sqlalchemy_tables()
-        yield _Backlog(tables, count, 1, recorded=False), _Backlog(tables, count, processes, recorded=True)
+    def _on_sqlalchemy(scale: Scale) -> Iterator[tuple[_Backlog, _Backlog]]:
+        count, tables = scale.many(1000, 50), sqlalchemy_tables()
+        yield (
+            _Backlog(tables, count, 1, None),
+            _Backlog(tables, count, processes, partial(sqlalchemy_repository, tables)),
+        )
+
+    @benchmark(f"drain on PostgreSQL, Django, {processes} at once", Reach(rate=10.0))
+    @contextmanager
+    def _on_django(scale: Scale) -> Iterator[tuple[_Backlog, _Backlog]]:
+        count, tables = scale.many(1000, 50), django_tables()
+        yield _Backlog(tables, count, 1, None), _Backlog(tables, count, processes, django_repository)
 
 
 _add(1)

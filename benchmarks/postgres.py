@@ -221,18 +221,24 @@ def django_tables() -> Tables:
 
 
 @contextmanager
-def kept_by_django() -> Iterator[tuple[Settle, list[str]]]:
-    """The SDK on Django's models, by the connection of Django's."""
+def django_repository() -> Iterator[Repository]:
+    """The repository of a process on Django's models, by the connection of Django's."""
     from django.db import connections  # noqa: PLC0415
 
     from mpesa_django.default_models.models import MpesaCallbackLog, MpesaTransaction  # noqa: PLC0415
     from mpesa_django.repository import DjangoRepository  # noqa: PLC0415
 
     try:
-        with settler(DjangoRepository(MpesaTransaction, MpesaCallbackLog)) as both:
-            yield both
+        yield DjangoRepository(MpesaTransaction, MpesaCallbackLog)
     finally:
         connections["default"].close()  # a process that is forked must not have it
+
+
+@contextmanager
+def kept_by_django() -> Iterator[tuple[Settle, list[str]]]:
+    """The SDK on Django."""
+    with django_repository() as repository, settler(repository) as both:
+        yield both
 
 
 @contextmanager
