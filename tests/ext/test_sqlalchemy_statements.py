@@ -366,6 +366,49 @@ def test_a_type_of_the_hosts_that_refuses_a_value(own):
     assert 1 == own.get(row.id).version
 
 
+def test_a_batch_in_which_one_value_is_refused(own):
+    """The others of it are done."""
+    rows = [own.add(transaction_draft()) for _ in range(3)]
+    kept = ["abc", "odd", "xyz"]
+    results = own.batch(
+        [("change", (row.id, 1, {"account_reference": each})) for row, each in zip(rows, kept, strict=True)]
+    )
+    assert isinstance(results[1], StorageRefused)
+    assert ["abc", "INV-1", "xyz"] == [own.get(row.id).account_reference for row in rows]
+
+
+def test_a_batch_is_the_same_either_way(repository, engine, sessions):
+    """Its rows and its refusals, with the ORM and without it."""
+    hearing, asked = sessionmaker(engine), []
+    event.listen(hearing, "do_orm_execute", asked.append)
+    made = []
+    for store, name in ((repository, "a"), (repository_on(hearing), "b")):
+        pairs = [both(store, idempotency_key=f"{name}{index}") for index in range(6)]
+        calls = [("find", (Key.IDEMPOTENCY_KEY, f"{name}{index}")) for index in range(7)]
+        calls += [("change", (pairs[0][0].id, version, {"settled_at": NOW, "checks": 7})) for version in (2, 1, 1)]
+        calls += [("change_callback", (pairs[0][1], NOW, {"next_attempt_at": moment})) for moment in (None, NOW)]
+        calls += [
+            ("change_with_callback", (row.id, 1, {"amount": Decimal(index)}, callback, NOW, CLOSED))
+            for index, (row, callback) in enumerate(pairs)
+        ]
+        results = store.batch(calls)
+        given = ("id", "idempotency_key", "initiated_at")
+        made.append(
+            [
+                {name: value for name, value in contents(each).items() if name not in given}
+                if isinstance(each, Payment)
+                else each
+                for each in results
+            ]
+        )
+        assert [f"{name}{index}" for index in range(6)] == [each.idempotency_key for each in results[:6]]
+        assert [True, False] == [inspect(each).detached for each in results[:6]][:1] + results[11:12]
+        assert [None, None, None, 2] == [results[6], results[7], results[9], results[8].version]
+        assert [None, 2, 2] == [each and each.version for each in results[12:15]]
+        assert bool(asked) is (name == "b")
+    assert made[0] == made[1]
+
+
 def test_a_key_that_is_taken(repository):
     """The error names the owner, and the row is as it was."""
     first, second = (repository.add(transaction_draft(idempotency_key=each)) for each in "ab")

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Engine, and_, or_
-from sqlalchemy.exc import DataError, IntegrityError, StatementError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.orm import Session, sessionmaker
 
 from mpesa_core.errors import DuplicateKey, InvalidField, MpesaError
@@ -292,7 +292,7 @@ class SqlAlchemyRepository:
             results = self._find_all(session, wanted)
             results |= self._change_all(session, changes)
         except (InvalidField, StatementError) as error:
-            if isinstance(error, StatementError) and not isinstance(error, (IntegrityError, DataError)):
+            if isinstance(error, DBAPIError) and not isinstance(error, (IntegrityError, DataError)):
                 raise
             raise NotTogether from error  # by itself, the one that is wrong is refused, and no other
         return [results[index] for index in range(len(calls))]

@@ -9,7 +9,7 @@ and the ordinary way is taken.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
@@ -110,8 +110,9 @@ class Statements(Generic[_R]):
         engine, fields = self._engine, self._fields
         assert engine is not None
         assert fields is not None
-        with translated(), engine.connect():
-            pass  # the dialect knows its server from the first connection on
+        if engine.dialect.server_version_info is None:  # it knows its server from the first connection on
+            with translated(), engine.connect():
+                pass
         compiled = statement.compile(dialect=engine.dialect)
         given = {}
         for column in (*compiled.insert_prefetch, *compiled.update_prefetch):
@@ -125,7 +126,7 @@ class Statements(Generic[_R]):
 
 
 class Prepared(Generic[_R]):
-    """A statement, which is a transaction by itself."""
+    """A statement."""
 
     def __init__(
         self,
@@ -149,7 +150,10 @@ class Prepared(Generic[_R]):
             else:
                 value = given.get(bind.key, bind.effective_value)
                 self._constants[name] = value if convert is None else convert(value)
-        self._loads: list[tuple[str, Any]] = []
+        self._names: list[str] = []
+        self._converted: list[tuple[str, Any]] = []
+
+    # As a transaction by itself
 
     def first(self, values: Mapping[str, Any]) -> _R | None:
         """Execute it; the first row, detached and complete, or None.
@@ -158,15 +162,7 @@ class Prepared(Generic[_R]):
             SQLAlchemyError: as SQLAlchemy's own connections do.
         """
         found = self._execute(values, self._fetched)
-        if found is None:
-            return None
-        row: Any = self._made()
-        attributes = instance_dict(row)
-        for (name, convert), value in zip(self._loads, found, strict=True):
-            attributes[name] = value if convert is None else convert(value)
-        make_transient_to_detached(row)
-        loaded: _R = row
-        return loaded
+        return None if found is None else self._row(found)
 
     def count(self, values: Mapping[str, Any]) -> int:
         """Execute it; how many rows it was about.
@@ -176,6 +172,39 @@ class Prepared(Generic[_R]):
         """
         counted: int = self._execute(values, attrgetter("rowcount"))
         return counted
+
+    # As a part of a session's transaction
+
+    def all_in(self, session: Session, values: Mapping[str, Any]) -> list[_R]:
+        """Execute it; the rows."""
+        return [self._row(each) for each in self._found_in(session, values)]
+
+    def values_in(self, session: Session, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Execute it; the attributes that it asks for."""
+        return [self._attributes(each) for each in self._found_in(session, values)]
+
+    def many_in(self, session: Session, values: Iterable[Mapping[str, Any]]) -> int:
+        """Execute it for each of the values; how many rows it was about."""
+        return session.connection().exec_driver_sql(self._text, [self._kept(each) for each in values]).rowcount
+
+    def _found_in(self, session: Session, values: Mapping[str, Any]) -> Sequence[Any]:
+        result = session.connection().exec_driver_sql(self._text, self._kept(values))
+        if not self._names:
+            self._learn(result.cursor.description)
+        return result.all()
+
+    def _row(self, found: Sequence[Any]) -> _R:
+        row: Any = self._made()
+        instance_dict(row).update(self._attributes(found))
+        make_transient_to_detached(row)
+        loaded: _R = row
+        return loaded
+
+    def _attributes(self, found: Sequence[Any]) -> dict[str, Any]:
+        attributes = dict(zip(self._names, found, strict=True))
+        for name, convert in self._converted:
+            attributes[name] = convert(attributes[name])
+        return attributes
 
     def _execute(self, values: Mapping[str, Any], answered: Callable[[Any], Any]) -> Any:
         parameters = self._kept(values)
@@ -222,17 +251,20 @@ class Prepared(Generic[_R]):
         return parameters
 
     def _fetched(self, cursor: Any) -> Any:
-        if not self._loads:
-            self._loads = self._loading(cursor.description)
+        if not self._names:
+            self._learn(cursor.description)
         return cursor.fetchone()
 
-    def _loading(self, description: Any) -> list[tuple[str, Any]]:
-        """For each column of the answer its attribute, and what makes the attribute's value of it."""
-        dialect, loads = self._engine.dialect, []
+    def _learn(self, description: Any) -> None:
+        """What the columns of the answer are to the rows: it is known when there is one."""
+        dialect, names, converted = self._engine.dialect, [], []
         for column in description:
             name, kind = self._fields[column[0]]
-            loads.append((name, kind.dialect_impl(dialect).result_processor(dialect, column[1])))
-        return loads
+            convert = kind.dialect_impl(dialect).result_processor(dialect, column[1])
+            names.append(name)
+            if convert is not None:
+                converted.append((name, convert))
+        self._converted, self._names = converted, names
 
     def _told(self, error: Exception, *, lost: bool = False) -> Exception:
         """The driver's error as SQLAlchemy tells it."""

@@ -9,10 +9,12 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     CursorResult,
     Select,
     and_,
+    any_,
     bindparam,
     insert,
     inspect,
@@ -25,7 +27,7 @@ from sqlalchemy.orm import Mapper, Session
 
 from mpesa_core.errors import ConfigurationError, DuplicateKey, InvalidField
 from mpesa_core.ext.sqlalchemy.operations import Database, translated
-from mpesa_core.ext.sqlalchemy.statements import Statements
+from mpesa_core.ext.sqlalchemy.statements import Prepared, Statements
 from mpesa_core.repository.rows import Kind, check_names, plain
 
 __all__ = ["Change", "NotTogether", "Table", "equals"]
@@ -212,8 +214,12 @@ class Table(Generic[_R]):
         if not ids:
             return {}
         # In one order, so that rivals queue for the rows instead of waiting for each other.
-        question = select(key, getattr(self.model, name)).where(key.in_(ids)).order_by(key)
-        return {row[0]: row[1] for row in session.execute(question.with_for_update())}
+        question: Any = select(key, getattr(self.model, name)).order_by(key).with_for_update()
+        prepared = self._among(("lock", name), "id", question)
+        if prepared is not None:
+            found = prepared.values_in(session, {"among": list(ids)})
+            return {attributes["id"]: attributes[name] for attributes in found}
+        return {row[0]: row[1] for row in session.execute(question.where(key.in_(ids)))}
 
     def change_all(self, session: Session, name: str, changes: Iterable[Change]) -> None:
         """Change several rows whose attribute of that name is what is expected: they are locked.
@@ -228,20 +234,39 @@ class Table(Generic[_R]):
             statement, written = self.updating(row_id, name, expected, self.values(changed, {}))
             shapes.setdefault(statement, []).append(written)
         for statement, written_rows in shapes.items():
-            if session.connection().execute(statement, written_rows).rowcount != len(written_rows):
+            prepared = self.statements.prepared(statement)
+            if prepared is not None:
+                count = prepared.many_in(session, written_rows)
+            else:
+                count = session.connection().execute(statement, written_rows).rowcount
+            if count != len(written_rows):
                 raise NotTogether
 
     def read_all(
         self, session: Session, name: str, values: Collection[Any], order: tuple[str, ...] = ("id",)
     ) -> dict[Any, _R]:
         """For each of the values, the first row, in an order, whose attribute of that name has it."""
-        attribute = getattr(self.model, name)
-        question = select(self.model).where(attribute.in_(values)).order_by(*(getattr(self.model, by) for by in order))
+        question: Any = select(self.model).order_by(*(getattr(self.model, by) for by in order))
+        prepared = self._among(("read", *order), name, question)
+        rows: Iterable[_R]
+        if prepared is not None:
+            rows = prepared.all_in(session, {"among": list(values)})
+        else:
+            rows = session.scalars(question.where(getattr(self.model, name).in_(values))).unique().all()
+            session.expunge_all()  # what is read later is another snapshot
         found: dict[Any, _R] = {}
-        for row in session.scalars(question).unique():
+        for row in rows:
             found.setdefault(getattr(row, name), row)
-        session.expunge_all()  # what is read later is another snapshot
         return found
+
+    def _among(self, shape: tuple[str, ...], name: str, question: Any) -> Prepared[_R] | None:
+        """A question for the rows whose attribute of that name is one of several, ready to be executed; or None."""
+        asked = self._questions.get(shape := (*shape, "among", name))
+        if asked is None:
+            attribute = getattr(self.model, name)
+            among = bindparam("among", type_=ARRAY(attribute.type))
+            asked = self._questions[shape] = question.where(attribute == any_(among))
+        return self.statements.prepared(asked)
 
     def was_changed(
         self, session: Session, row_id: UUID, name: str, expected: object, values: Mapping[str, Any]
