@@ -1,7 +1,8 @@
 """Acknowledging over HTTP: gunicorn with two workers, durable on PostgreSQL, asked by ``wrk`` with eight connections.
 
-The floor is a bare WSGI function that inserts the same row on a connection of its own. No side works on what it has
-recorded: that is what the benchmarks of settling measure.
+The floor is a bare WSGI function that inserts the same row on a connection of its own. Another floor is the same INSERT
+in a view of the framework: what is between the two is the framework's. No side works on what it has recorded: that is
+what the benchmarks of settling measure.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def _needed() -> None:
         raise Unavailable("gunicorn is not installed: pip install 'mpesa-core[dev]'") from None
 
 
-def _add(name: str, application: str, make: Any) -> None:
-    @benchmark(f"acknowledge over HTTP, {name}", Reach(rate=0.75, notes={"p99 ms": 10.0}))
+def _add(name: str, floor: str, application: str, make: Any, reach: Reach) -> None:
+    @benchmark(f"acknowledge over HTTP, {name}", reach)
     @contextmanager
     def _sides(scale: Scale) -> Iterator[tuple[_Served, _Served]]:
         from tests.servers.starting import free_port  # noqa: PLC0415
@@ -132,11 +133,14 @@ def _add(name: str, application: str, make: Any) -> None:
         _needed()
         tables, seconds = make(), scale.many(4, 1)
         bare, ours = free_port(), free_port()
-        with _gunicorn("bare", tables, bare), _gunicorn(application, tables, ours):
+        with _gunicorn(floor, tables, bare), _gunicorn(application, tables, ours):
             yield _Served(tables, bare, seconds), _Served(tables, ours, seconds)
 
 
-_add("Flask", "flask_shop", sqlalchemy_tables)
-_add("Django", "django_shop", django_tables)
+_ASKED = Reach(rate=0.75, notes={"p99 ms": 10.0})
+_add("Flask", "bare", "flask_shop", sqlalchemy_tables, _ASKED)
+_add("Django", "bare", "django_shop", django_tables, _ASKED)
+_add("Flask against a view of its own", "flask_bare", "flask_shop", sqlalchemy_tables, Reach())
+_add("Django against a view of its own", "django_bare", "django_shop", django_tables, Reach())
 
 alone(__name__)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 _USER = "mpesa"
+_ANSWER = b'{"ResultCode":0,"ResultDesc":"Accepted"}'
 
 urlpatterns: list[Any] = []
 """Django's; filled where Django is served."""
@@ -36,8 +37,8 @@ def _place() -> tuple[int, str]:
     return int(os.environ["MPESA_BENCH_PORT"]), os.environ["MPESA_BENCH_DATABASE"]
 
 
-def bare() -> Callable[..., Iterable[bytes]]:
-    """The floor: one prepared INSERT, committed, and the answer."""
+def _inserting() -> Callable[[bytes, str], None]:
+    """One prepared INSERT, committed, on a connection of the process's own."""
     import psycopg  # noqa: PLC0415
 
     port, database = _place()
@@ -46,26 +47,47 @@ def bare() -> Callable[..., Iterable[bytes]]:
         " raw_body, received_at, next_attempt_at, processed, attempts)"
         " VALUES (%s, 'STK', %s, '{}', %s, %s, %s, %s, false, 0)"
     )
-    answer = b'{"ResultCode":0,"ResultDesc":"Accepted"}'
     connections: dict[int, Any] = {}
 
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "POST":
-            start_response("404 Not Found", [("Content-Length", "0")])
-            return []
+    def insert(body: bytes, peer: str) -> None:
         process = os.getpid()
         if process not in connections:
             connections[process] = psycopg.connect(
                 host="127.0.0.1", port=port, user=_USER, dbname=database, autocommit=True
             )
-        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         now = datetime.now(UTC)
-        row = (uuid4(), body, environ["REMOTE_ADDR"], body.decode(), now, now)
-        connections[process].execute(sql, row, prepare=True)
-        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
-        return [answer]
+        connections[process].execute(sql, (uuid4(), body, peer, body.decode(), now, now), prepare=True)
+
+    return insert
+
+
+def bare() -> Callable[..., Iterable[bytes]]:
+    """The floor: the INSERT and the answer."""
+    insert = _inserting()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "POST":
+            start_response("404 Not Found", [("Content-Length", "0")])
+            return []
+        insert(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])), environ["REMOTE_ADDR"])
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(_ANSWER)))])
+        return [_ANSWER]
 
     return application
+
+
+def flask_bare() -> Any:
+    """The floor in a view of Flask's: what is left to us where Flask is used."""
+    from flask import Flask, Response, request  # noqa: PLC0415
+
+    app, insert = Flask("shop"), _inserting()
+
+    @app.post("/pay/stk/callback/")
+    def callback() -> Response:
+        insert(request.get_data(), request.remote_addr or "")
+        return Response(_ANSWER, content_type="application/json")
+
+    return app
 
 
 def flask_shop() -> Any:
@@ -90,11 +112,38 @@ def flask_shop() -> Any:
     return app
 
 
+def django_bare() -> Any:
+    """The floor in a view of Django's."""
+    _configure_django()
+    from django.core.wsgi import get_wsgi_application  # noqa: PLC0415
+    from django.http import HttpRequest, HttpResponse  # noqa: PLC0415
+    from django.urls import path  # noqa: PLC0415
+    from django.views.decorators.csrf import csrf_exempt  # noqa: PLC0415
+
+    insert = _inserting()
+
+    @csrf_exempt
+    def callback(request: HttpRequest) -> HttpResponse:
+        insert(request.body, request.META["REMOTE_ADDR"])
+        return HttpResponse(_ANSWER, content_type="application/json")
+
+    urlpatterns.append(path("pay/stk/callback/", callback))
+    return get_wsgi_application()
+
+
 def django_shop() -> Any:
     """Django with persistent connections."""
+    _configure_django()
+    from django.core.wsgi import get_wsgi_application  # noqa: PLC0415
+    from django.urls import include, path  # noqa: PLC0415
+
+    urlpatterns.append(path("pay/", include("mpesa_django.urls")))
+    return get_wsgi_application()
+
+
+def _configure_django() -> None:
     import django  # noqa: PLC0415
     from django.conf import settings  # noqa: PLC0415
-    from django.core.wsgi import get_wsgi_application  # noqa: PLC0415
 
     port, database = _place()
     server = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": port}
@@ -114,7 +163,3 @@ def django_shop() -> Any:
         },
     )
     django.setup()
-    from django.urls import include, path  # noqa: PLC0415
-
-    urlpatterns.append(path("pay/", include("mpesa_django.urls")))
-    return get_wsgi_application()
