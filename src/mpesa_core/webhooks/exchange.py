@@ -22,7 +22,22 @@ class Readable(Protocol):
 
 def _pairs(headers: Sequence[tuple[str, str]] | Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return tuple((str(name), str(value)) for name, value in pairs)
+    return tuple([(str(name), str(value)) for name, value in pairs])
+
+
+def _by_name(request: WebhookRequest) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in request.headers:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def _announced(request: WebhookRequest) -> int | None:
+    lines = request.header_lines("content-length")
+    text = lines[0].strip() if len(lines) == 1 else ""
+    if request.header_lines("transfer-encoding") or not (text.isascii() and text.isdigit()):
+        return None
+    return int(text) if len(text) <= 18 else 10**18
 
 
 @attrs.frozen(kw_only=True)
@@ -44,27 +59,16 @@ class WebhookRequest:
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs, repr=False)
     body: bytes | Readable = attrs.field(default=b"", repr=False)
     peer: str = ""
-    _lines: Mapping[str, list[str]] = attrs.field(init=False, eq=False, repr=False)
-    announced_length: int | None = attrs.field(init=False, eq=False, repr=False)
-
-    @_lines.default
-    def _by_name(self) -> Mapping[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for name, value in self.headers:
-            found.setdefault(name.lower(), []).append(value)
-        return found
+    _lines: Mapping[str, list[str]] = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(_by_name, takes_self=True)
+    )
+    announced_length: int | None = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(_announced, takes_self=True)
+    )
 
     def header_lines(self, name: str) -> Sequence[str]:
         """The values of every header line of that name, in the order in which they came."""
         return self._lines.get(name.lower(), ())
-
-    @announced_length.default
-    def _length(self) -> int | None:
-        lines = self.header_lines("content-length")
-        text = lines[0].strip() if len(lines) == 1 else ""
-        if self.header_lines("transfer-encoding") or not (text.isascii() and text.isdigit()):
-            return None
-        return int(text) if len(text) <= 18 else 10**18
 
 
 @attrs.frozen(kw_only=True)
