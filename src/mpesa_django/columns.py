@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from mpesa_django.fields import MomentField
+from mpesa_core.repository.texts import holdable, key_text
+from mpesa_django.fields import ExactTextField, KeyField, MomentField
 
 __all__ = ["Columns"]
 
@@ -32,6 +35,15 @@ _THE_SAME_IN_BINARY: Final = frozenset(
 )
 """The types of which psycopg makes the same value whether they come as text or, which is faster to read, in binary."""
 
+_USUAL: Final[Mapping[type, tuple[type, Callable[[Any], Any]]]] = {
+    ExactTextField: (str, holdable),
+    KeyField: (str, key_text),
+    MomentField: (datetime, lambda moment: moment),
+    models.BooleanField: (bool, lambda flag: flag),
+    models.UUIDField: (UUID, lambda identifier: identifier),
+}
+"""What a value of the usual type is written as, for the fields that do no more with it, in a quarter of their time."""
+
 
 class Columns:
     """The columns of the table that a model has to itself.
@@ -46,6 +58,7 @@ class Columns:
         self.fields = tuple(self._meta.concrete_fields)
         self._names = tuple(field.attname for field in self.fields)
         self._by_name: dict[str, Any] = {**{field.name: field for field in self.fields}, "pk": self._meta.pk}
+        self._usual = {name: _USUAL[type(field)] for name, field in self._by_name.items() if type(field) in _USUAL}
         self._flat = not any(self._meta.parents.values())  # one table
         self._readings: dict[type, _Reading] = {}  # by the backend
 
@@ -72,7 +85,14 @@ class Columns:
 
     def kept(self, connection: BaseDatabaseWrapper, values: Mapping[str, Any]) -> list[Any]:
         """Values of fields as they are written."""
-        return [self._by_name[name].get_db_prep_save(value, connection) for name, value in values.items()]
+        kept = []
+        for name, value in values.items():
+            usual = self._usual.get(name)
+            if usual is not None and type(value) is usual[0]:
+                kept.append(usual[1](value))
+            else:
+                kept.append(self._by_name[name].get_db_prep_save(value, connection))
+        return kept
 
     def binary(self, connection: BaseDatabaseWrapper) -> bool:
         """Whether the columns may come in binary."""

@@ -65,6 +65,7 @@ class Database:
 
     def write(
         self,
+        connection: BaseDatabaseWrapper,
         work: Callable[[BaseDatabaseWrapper], _T],
         refused: Callable[[BaseDatabaseWrapper], object],
         *,
@@ -76,14 +77,14 @@ class Database:
         that was taken is free again.
 
         Args:
+            connection: the thread's.
             work: what is done.
             refused: what is done after the database has refused it for a constraint; it raises for a key that is taken.
-            one_statement: ``work`` executes one statement on PostgreSQL.
+            one_statement: ``work`` executes one statement, on PostgreSQL.
 
         Raises:
             InsideTransaction: the caller has a transaction open, or has turned autocommit off.
         """
-        connection = self.connection
         for attempt in range(_ATTEMPTS):
             last = attempt == _ATTEMPTS - 1
             try:
@@ -117,8 +118,7 @@ class Database:
     ) -> contextlib.AbstractContextManager[object]:
         if self._joins:
             return transaction.atomic(using=connection.alias)
-        by_itself = one_statement and connection.vendor == "postgresql" and not connection.in_atomic_block
-        if by_itself and connection.get_autocommit():
+        if one_statement and not connection.in_atomic_block and connection.get_autocommit():
             return contextlib.nullcontext()  # PostgreSQL makes a transaction of the statement, without two round trips
         return _own_transaction(connection)
 

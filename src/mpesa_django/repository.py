@@ -298,7 +298,8 @@ class DjangoRepository:
         Where one of them cannot be done along with the others, each is done by itself.
         """
         with contextlib.suppress(NotTogether, StorageRefused):
-            return self._transactions.database.write(partial(self._together, calls), _by_themselves)
+            database = self._transactions.database
+            return database.write(database.connection, partial(self._together, calls), _by_themselves)
         return [_attempted(getattr(self, name), arguments) for name, arguments in calls]
 
     def _together(self, calls: Sequence[tuple[str, tuple[Any, ...]]], connection: BaseDatabaseWrapper) -> list[Any]:
@@ -319,7 +320,7 @@ class DjangoRepository:
             call = self._callback_change(*arguments[-3:]) if name != "change" else None
         except InvalidField:
             raise NotTogether from None  # by itself it is refused, and no other
-        if not all(table.serves(each) for table, each in ((self._transactions, row), (self._callbacks, call)) if each):
+        if not all(table.plain(each) for table, each in ((self._transactions, row), (self._callbacks, call)) if each):
             raise NotTogether
         return row, call
 
@@ -498,17 +499,16 @@ class _Table(Generic[_R]):
 
     def _put(self, draft: Any, then: Callable[[str], Any] | None) -> Any:
         values = self._values({name: getattr(draft, name) for name in self._drafted}, getattr(draft, "host", {}))
-        at_once = then is None and self.statements.adds(self.database.connection, self._kinds)
+        connection = self.database.connection
+        at_once = then is None and self.statements.adds(connection, self._kinds)
 
         def work(connection: BaseDatabaseWrapper) -> Any:
-            row = self._model(**values)
             if at_once:
-                self.statements.add(connection, row)
-            else:
-                row.save(force_insert=True, using=connection.alias)
+                return self.statements.add(connection, values)
+            self._model(**values).save(force_insert=True, using=connection.alias)
             return then(connection.alias) if then is not None else None
 
-        return self.database.write(work, self._refusing(draft.id, values), one_statement=at_once)
+        return self.database.write(connection, work, self._refusing(draft.id, values), one_statement=at_once)
 
     def wanted(self, row_id: UUID, name: str, expected: object, changes: Mapping[str, Any]) -> Change:
         """A change of the row as it is written, if its field of that name is still what was expected."""
@@ -528,7 +528,8 @@ class _Table(Generic[_R]):
             change: of the version.
             along: a change of another table in the same database, which is made too, or neither of the two.
         """
-        at_once = self.serves(change) and (along is None or along[0].serves(along[1]))
+        connection = self.database.connection
+        at_once = self.serves(connection, change) and (along is None or along[0].serves(connection, along[1]))
 
         def work(connection: BaseDatabaseWrapper) -> Any:
             if at_once:
@@ -542,23 +543,29 @@ class _Table(Generic[_R]):
 
         refused = self._refusing(change.row_id, change.values)
         try:
-            row: _R | None = self.database.write(work, refused, one_statement=at_once)
+            row: _R | None = self.database.write(connection, work, refused, one_statement=at_once)
         except _LostError:
             return None
         return row
 
     def won(self, change: Change) -> bool:
         """Change the row; whether it was changed."""
-        at_once = self.serves(change)
+        connection = self.database.connection
+        at_once = self.serves(connection, change)
 
         def work(connection: BaseDatabaseWrapper) -> bool:
             return self.statements.won(connection, change) if at_once else self.changed(connection, change)
 
-        return self.database.write(work, self._refusing(change.row_id, change.values), one_statement=at_once)
+        refused = self._refusing(change.row_id, change.values)
+        return self.database.write(connection, work, refused, one_statement=at_once)
 
-    def serves(self, change: Change) -> bool:
-        """Whether the change is one statement: of the core's fields alone, for the host's may be made otherwise."""
-        return change.values.keys() <= self._kinds.keys() and self.statements.serve(self.database.connection)
+    def serves(self, connection: BaseDatabaseWrapper, change: Change) -> bool:
+        """Whether the change is one statement there."""
+        return self.statements.serve(connection) and self.plain(change)
+
+    def plain(self, change: Change) -> bool:
+        """Whether it changes the core's fields alone: the host's may be given as Django has them, an instance, say."""
+        return change.values.keys() <= self._kinds.keys()
 
     def changed(self, connection: BaseDatabaseWrapper, change: Change) -> bool:
         """By the ORM, in a transaction: whether the row was changed."""

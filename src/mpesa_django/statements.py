@@ -22,6 +22,7 @@ from mpesa_django.models import AbstractMpesaCallbackLog
 __all__ = ["Change", "Statements"]
 
 _SAVING: Final = (signals.pre_init, signals.post_init, signals.pre_save, signals.post_save)
+_USUAL: Final = (AbstractMpesaCallbackLog.save, models.Model.save_base, models.Model.__init__)
 
 
 @attrs.frozen
@@ -46,6 +47,7 @@ class Statements(Columns):
 
     def __init__(self, model: type[models.Model]) -> None:
         super().__init__(model)
+        self._plain = not any(map(_sets_itself, self.fields))
         self._texts: dict[tuple[Any, ...], str] = {}  # of any PostgreSQL: each quotes names alike
 
     def first(self, connection: BaseDatabaseWrapper, order: Sequence[str], values: Mapping[str, Any]) -> Any:
@@ -65,22 +67,24 @@ class Statements(Columns):
             connection: to the database.
             fields: the core's own.
         """
-        heard = any(signal.has_listeners(self.model) for signal in _SAVING)
-        usual = AbstractMpesaCallbackLog.save, models.Model.save_base
-        own = (self.model.save, self.model.save_base) != usual
-        return self.serve(connection) and not heard and not own and all(field.name in fields for field in self.fields)
+        model = self.model
+        heard = any(signal.has_listeners(model) for signal in _SAVING)
+        own = (model.save, model.save_base, model.__init__) != _USUAL
+        plain = self._plain and all(field.name in fields for field in self.fields)
+        return self.serve(connection) and plain and not heard and not own
 
-    def add(self, connection: BaseDatabaseWrapper, row: Any) -> None:
-        """Insert a row."""
+    def add(self, connection: BaseDatabaseWrapper, values: Mapping[str, Any]) -> None:
+        """Insert a row with those values, and what the fields have by default."""
         text = self._texts.get(())
         if text is None:
             marks = ", ".join(["%s"] * len(self.fields))
             columns = ", ".join(map(self.quoting(connection), (field.name for field in self.fields)))
             into = f"{self.table(connection)} ({columns})"
             text = self._texts[()] = f"INSERT INTO {into} VALUES ({marks})"  # noqa: S608 - likewise
-        kept = [field.get_db_prep_save(field.pre_save(row, add=True), connection) for field in self.fields]
+        names = (field.name for field in self.fields)
+        whole = {name: values[name] if name in values else self.field(name).get_default() for name in names}
         with cursor_on(connection) as cursor:
-            cursor.execute(text, kept)
+            cursor.execute(text, self.kept(connection, whole))
 
     def change(
         self, connection: BaseDatabaseWrapper, change: Change, along: tuple[Statements, Change] | None = None
@@ -156,6 +160,12 @@ class Statements(Columns):
     def _same(self, connection: BaseDatabaseWrapper, change: Change) -> str:
         guard = self.quoting(connection)(change.name)
         return f"{guard} IS NULL" if change.expected is None else f"{guard} = %s"
+
+
+def _sets_itself(field: Any) -> bool:
+    """Whether a field has its own say about what is saved of a new row."""
+    usual = type(field).pre_save in (models.Field.pre_save, models.DateTimeField.pre_save)
+    return not usual or getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
 
 
 def _shape(change: Change) -> tuple[Any, ...]:

@@ -17,9 +17,10 @@ from psycopg import ClientCursor
 from mpesa_core.errors import StorageUnavailable
 from mpesa_core.payments.records import Key
 from mpesa_core.testing.contract import NOON, callback_draft, transaction_draft
-from mpesa_django.models import AbstractMpesaTransaction
+from mpesa_django.fields import ExactTextField, MomentField
+from mpesa_django.models import AbstractMpesaCallbackLog, AbstractMpesaTransaction
 from mpesa_django.repository import DjangoRepository
-from tests.django.stores import MODELS, Callback, empty_repository, made_database
+from tests.django.stores import MODELS, Callback, Transaction, empty_repository, made_database
 
 OPTIONS = {
     "as Django has it": ({}, False),
@@ -156,6 +157,11 @@ class _Shout(models.CharField):
         return str(value).removesuffix("!")
 
 
+class _Loud(ExactTextField):
+    def get_prep_value(self, value):
+        return value and value.upper()
+
+
 class Peculiar(AbstractMpesaTransaction):
     shout = _Shout(max_length=20, default="hey")
     whole = models.JSONField(default=dict)
@@ -168,6 +174,7 @@ class Peculiar(AbstractMpesaTransaction):
 
 
 class Plainer(AbstractMpesaTransaction):
+    result_desc = _Loud(null=True)
     shout = _Shout(max_length=20, default="hey")
     whole = models.JSONField(default=dict)
     share = models.DecimalField(max_digits=8, decimal_places=3, default=Decimal("1.500"))
@@ -186,13 +193,45 @@ def test_the_hosts_own_fields_are_read_as_the_orm_reads_them(prepared, model):
     store = DjangoRepository(model, Callback, using=prepared)
     row = store.add(transaction_draft(host={"whole": {"a": [0.5, None]}}))
     for index in range(4):
-        changed = store.change(row.id, 1 + index, {"checks": index, "settled_at": NOON})
+        changed = store.change(row.id, 1 + index, {"checks": index, "settled_at": NOON, "result_desc": "Done"})
+    assert ("DONE" if model is Plainer else "Done") == changed.result_desc
     by_orm = model.objects.using(prepared).get()
     for got in (changed, store.get(row.id)):
         for field in model._meta.concrete_fields:
             expected, value = getattr(by_orm, field.attname), getattr(got, field.attname)
             assert (type(expected), repr(expected)) == (type(value), repr(value)), field.name
     assert ("hey!", {"a": [0.5, None]}) == (changed.shout, changed.whole)
+    with connections[prepared].schema_editor() as editor:
+        editor.delete_model(model)
+
+
+class Stamped(AbstractMpesaCallbackLog):
+    error = _Loud(null=True)
+    resolved_at = MomentField(auto_now_add=True)
+
+    class Meta(AbstractMpesaCallbackLog.Meta):
+        app_label = "store"
+
+
+class Made(AbstractMpesaCallbackLog):
+    def __init__(self, *values, **named):
+        super().__init__(*values, **({**named, "error": "made", "resolved_at": NOON} if named else {}))
+
+    class Meta(AbstractMpesaCallbackLog.Meta):
+        app_label = "store"
+
+
+@pytest.mark.parametrize(("model", "error"), [(Stamped, "TRIED"), (Made, "made")])
+def test_what_a_host_says_about_a_new_row_is_heard(prepared, model, error):
+    """A field that sets itself, or writes its values otherwise, and a model with an __init__ of its own."""
+    with connections[prepared].schema_editor() as editor:
+        editor.create_model(model)
+    store = DjangoRepository(Transaction, model, using=prepared)
+    draft = callback_draft()
+    store.add_callback(draft)
+    assert store.change_callback(draft.id, NOON, {"error": "tried"} if error == "TRIED" else {})
+    row = model.objects.using(prepared).get()
+    assert (error, True) == (row.error, row.resolved_at is not None)
     with connections[prepared].schema_editor() as editor:
         editor.delete_model(model)
 
