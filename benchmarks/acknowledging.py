@@ -138,6 +138,7 @@ def _add(name: str, floor: str, application: str, make: Any, reach: Reach) -> No
 
 
 _ASKED = Reach(rate=0.75, notes={"p99 ms": 10.0})
+_add("no framework", "bare", "core_shop", sqlalchemy_tables, _ASKED)
 _add("Flask", "bare", "flask_shop", sqlalchemy_tables, _ASKED)
 _add("Django", "bare", "django_shop", django_tables, _ASKED)
 _add("Flask against a view of its own", "flask_bare", "flask_shop", sqlalchemy_tables, Reach())

@@ -90,25 +90,37 @@ def flask_bare() -> Any:
     return app
 
 
-def flask_shop() -> Any:
-    """Flask on SQLAlchemy."""
-    from flask import Flask  # noqa: PLC0415
+def _sqlalchemy_repository() -> Any:
     from sqlalchemy import create_engine  # noqa: PLC0415
 
     from benchmarks.postgres import models  # noqa: PLC0415
     from mpesa_core.ext.sqlalchemy import SqlAlchemyRepository  # noqa: PLC0415
-    from mpesa_flask import Mpesa  # noqa: PLC0415
 
     port, database = _place()
     _, payment, callback = models()
+    engine = create_engine(f"postgresql+psycopg://{_USER}@127.0.0.1:{port}/{database}")
+    return SqlAlchemyRepository(engine, transaction_model=payment, callback_model=callback)
 
-    def repository(_app: Flask) -> SqlAlchemyRepository:
-        engine = create_engine(f"postgresql+psycopg://{_USER}@127.0.0.1:{port}/{database}")
-        return SqlAlchemyRepository(engine, transaction_model=payment, callback_model=callback)
+
+def core_shop() -> Any:
+    """The core's own WSGI application on SQLAlchemy, without a framework."""
+    from mpesa_core import Gateway, Settings  # noqa: PLC0415
+    from mpesa_core.webhooks import Webhooks  # noqa: PLC0415
+    from mpesa_core.webhooks.wsgi import wsgi_application  # noqa: PLC0415
+
+    settings = Settings(short_code="174379", verify_callback_source_ip=False)
+    return wsgi_application(Webhooks(Gateway(settings, _sqlalchemy_repository(), runner=_Nobody())), prefix="/pay/")
+
+
+def flask_shop() -> Any:
+    """Flask on SQLAlchemy."""
+    from flask import Flask  # noqa: PLC0415
+
+    from mpesa_flask import Mpesa  # noqa: PLC0415
 
     app = Flask("shop")
     app.config["MPESA"] = {"SHORT_CODE": "174379", "VERIFY_CALLBACK_SOURCE_IP": False}
-    Mpesa(app, repository=repository, runner=nobody)
+    Mpesa(app, repository=lambda _app: _sqlalchemy_repository(), runner=nobody)
     return app
 
 
