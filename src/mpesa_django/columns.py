@@ -88,8 +88,8 @@ class Columns:
         kept = []
         for name, value in values.items():
             usual = self._usual.get(name)
-            if usual is not None and type(value) is usual[0]:
-                kept.append(usual[1](value))
+            if usual is not None and (value is None or type(value) is usual[0]):
+                kept.append(usual[1](value) if value is not None else None)
             else:
                 kept.append(self._by_name[name].get_db_prep_save(value, connection))
         return kept
