@@ -27,7 +27,7 @@ from mpesa_core.payments.records import Key, Status
 from mpesa_core.repository.protocol import JointChange, missing_operations
 from mpesa_core.testing.contract import callback_draft, transaction_draft
 from tests import trials
-from tests.ext.stores import Callback, Payment, empty_repository, repository_on
+from tests.ext.stores import Base, Callback, Payment, empty_repository, repository_on
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -160,6 +160,22 @@ def test_a_session_class_of_the_hosts_is_used(engine, alchemy_postgres):
     called.clear()
     store.get(row.id)
     assert ["scalars"] == called
+
+
+@pytest.mark.skipif(not hasattr(Session, "execution_options"), reason="needs SQLAlchemy 2.1")
+def test_execution_options_of_the_hosts_sessions(alchemy_postgres, repository):
+    """Where they name another schema, each row is written to that one and read from it."""
+    schemas = {"schema_translate_map": {None: "branch"}}
+    with alchemy_postgres.begin() as connection:
+        connection.execute(text("DROP SCHEMA IF EXISTS branch CASCADE"))
+        connection.execute(text("CREATE SCHEMA branch"))
+        Base.metadata.create_all(connection.execution_options(**schemas))
+    store = repository_on(sessionmaker(alchemy_postgres, execution_options=schemas))
+    callback = callback_draft()
+    store.add_callback(callback)
+    row = store.add(transaction_draft())
+    assert (row.id, callback.id) == (store.get(row.id).id, store.get_callback(callback.id).id)
+    assert (None, None) == (repository.get(row.id), repository.get_callback(callback.id))
 
 
 CLOSED = {"next_attempt_at": None, "processed": True}

@@ -104,6 +104,7 @@ class Statements(Generic[_R]):
             or bool(self._mapper.class_manager.dispatch.load)
             or engine.logger.isEnabledFor(logging.INFO)
             or bool(engine.get_execution_options())
+            or bool(getattr(self._session, "execution_options", None))  # of SQLAlchemy 2.1: a schema map, say
         )
 
     def _compiled(self, statement: Any) -> Prepared[_R] | None:
