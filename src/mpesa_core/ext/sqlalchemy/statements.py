@@ -189,10 +189,11 @@ class Prepared(Generic[_R]):
         return session.connection().exec_driver_sql(self._text, [self._kept(each) for each in values]).rowcount
 
     def _found_in(self, session: Session, values: Mapping[str, Any]) -> Sequence[Any]:
-        result = session.connection().exec_driver_sql(self._text, self._kept(values))
+        result: Any = session.connection().exec_driver_sql(self._text, self._kept(values))
         if not self._names:
             self._learn(result.cursor.description)
-        return result.all()
+        found: Sequence[Any] = result.all()
+        return found
 
     def _row(self, found: Sequence[Any]) -> _R:
         row: Any = self._made()

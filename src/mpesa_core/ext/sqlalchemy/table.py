@@ -219,7 +219,7 @@ class Table(Generic[_R]):
         if prepared is not None:
             found = prepared.values_in(session, {"among": list(ids)})
             return {attributes["id"]: attributes[name] for attributes in found}
-        return {row[0]: row[1] for row in session.execute(question.where(key.in_(ids)))}
+        return dict(map(tuple, session.execute(question.where(key.in_(ids)))))
 
     def change_all(self, session: Session, name: str, changes: Iterable[Change]) -> None:
         """Change several rows whose attribute of that name is what is expected: they are locked.
