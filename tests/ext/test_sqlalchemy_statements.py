@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import multiprocessing
@@ -17,6 +18,7 @@ import pytest
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'mpesa-core[sqlalchemy]'")
 
 from sqlalchemy import JSON, String, create_engine, event, func, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Mapped, Session, deferred, mapped_column, registry, sessionmaker
 from sqlalchemy.types import TypeDecorator
 
@@ -301,6 +303,22 @@ def test_two_databases_have_no_joint_change(alchemy_postgres, alchemy_sqlite):
     with pytest.raises(AttributeError, match="different databases"):
         apart.change_with_callback(None, 1, {}, None, None, {})
     assert () == missing_operations(bare(alchemy_sqlite), JointChange)
+
+
+def test_an_asynchronous_engines_synchronous_face(alchemy_postgres, sessions):
+    """Its driver's cursors are coroutines: within `run_sync` it goes SQLAlchemy's whole way."""
+    pytest.importorskip("greenlet", reason="greenlet is not installed: pip install 'sqlalchemy[asyncio]'")
+    row = empty_repository(alchemy_postgres).add(transaction_draft())
+    sessions.clear()
+
+    async def ask():
+        engine = create_async_engine(alchemy_postgres.url)
+        async with engine.connect() as connection:
+            found = await connection.run_sync(lambda _: repository_on(engine.sync_engine).get(row.id))
+        await engine.dispose()
+        return found
+
+    assert (row.id, 1) == (asyncio.run(ask()).id, len(sessions))
 
 
 class Reversed(TypeDecorator):

@@ -277,7 +277,8 @@ class Prepared(Generic[_R]):
 
 
 def _is_psycopg(engine: Engine) -> bool:
-    return (engine.dialect.name, engine.dialect.driver) == ("postgresql", "psycopg")
+    dialect = engine.dialect
+    return (dialect.name, dialect.driver, dialect.is_async) == ("postgresql", "psycopg", False)
 
 
 def _is_plain(session: Session) -> bool:
