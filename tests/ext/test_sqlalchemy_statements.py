@@ -353,7 +353,7 @@ def own(engine):
     class Heard(CallbackMixin):
         __tablename__ = "own_callbacks"
         touched: Mapped[str | None] = mapped_column(onupdate=lambda: "by a function")
-        large: Mapped[str | None] = deferred(mapped_column(String))
+        marked: Mapped[str | None] = mapped_column(onupdate="closed")
 
     tables.metadata.create_all(engine)
     yield SqlAlchemyRepository(engine, transaction_model=Paid, callback_model=Heard)
@@ -378,18 +378,41 @@ def test_columns_of_the_hosts_own_kind(own, engine, sessions):
     own.add_callback(draft)
     assert own.change_callback(draft.id, NOW, {"attempts": 1})
     kept = own.get_callback(draft.id)
-    assert (1, "by a function", "large" in vars(kept)) == (kept.attempts, kept.touched, False)
+    assert (1, "by a function") == (kept.attempts, kept.touched)
     settled = own.change_with_callback(row.id, 2, {"checks": 1}, draft.id, NOW, {"attempts": 2})
-    assert (3, "changed", 2) == (settled.version, settled.marked, own.get_callback(draft.id).attempts)
+    closed = own.get_callback(draft.id)
+    assert (3, "changed", 2, "closed") == (settled.version, settled.marked, closed.attempts, closed.marked)
 
 
-def test_an_expression_of_the_hosts(own, sessions):
+def test_what_is_loaded_later_is_not_loaded(engine, sessions):
+    """A column that the host has deferred is left out, by the ordinary way."""
+    tables = registry()
+
+    @tables.mapped
+    class Large(TransactionMixin):
+        __tablename__ = "large_payments"
+        notes: Mapped[str | None] = deferred(mapped_column(String))
+
+    tables.metadata.create_all(engine)
+    try:
+        store = SqlAlchemyRepository(engine, transaction_model=Large, callback_model=Callback)
+        row = store.add(transaction_draft(host={"notes": "long"}))
+        sessions.clear()
+        assert (False, 1) == ("notes" in vars(store.get(row.id)), len(sessions))
+    finally:
+        tables.metadata.drop_all(engine)
+
+
+def test_an_expression_of_the_hosts(own, repository, sessions):
     """A column of the host's may be changed to what the database makes of it."""
     row = own.add(transaction_draft())
     sessions.clear()
     changed = own.change(row.id, 1, {"checks": 1, "host": {"marked": func.upper("done")}})
     assert ("DONE", 1) == (changed.marked, len(sessions))
     assert "changed" == own.change(row.id, 2, {"checks": 2}).marked, "it is not kept with the statement"
+    row, callback = both(repository)
+    changes = {"checks": 1, "host": {"order_id": func.length("seven")}}
+    assert 5 == repository.change_with_callback(row.id, 1, changes, callback, NOW, CLOSED).order_id
 
 
 def test_a_type_of_the_hosts_that_refuses_a_value(own):
@@ -515,7 +538,7 @@ class TimeLimitError(Exception):
     pass
 
 
-def test_a_call_that_is_interrupted_leaves_no_answer_behind(repository, engine):
+def test_a_call_that_is_interrupted_leaves_no_answer_behind(repository, engine, caplog):
     """A time limit that strikes while the database is waited for (Celery's, say): the next call reads its own answer."""
     row = repository.add(transaction_draft(checkout_request_id="ws_1"))
 
@@ -534,17 +557,26 @@ def test_a_call_that_is_interrupted_leaves_no_answer_behind(repository, engine):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, usual)
         other.dispose()
+    assert [] == caplog.records, "the pool had trouble with the connection"
     assert "ws_1" == repository.get(row.id).checkout_request_id
 
 
 def test_the_pools_connections_are_as_they_were(repository, engine):
-    """A transaction of the host's that comes after is one."""
+    """A transaction of the host's that comes after is one, also where the database has refused something."""
+
+    def is_left_alone():
+        driver = engine.raw_connection()
+        try:
+            return not driver.driver_connection.autocommit
+        finally:
+            driver.close()
+
     row = repository.add(transaction_draft())
     repository.get(row.id)
-    with pytest.raises(DuplicateKey):
-        repository.add(transaction_draft(id=row.id))
-    with engine.connect() as connection:
-        assert not connection.connection.driver_connection.autocommit
+    assert is_left_alone()
+    with pytest.raises(StorageRefused, match="out of range"):
+        repository.change(row.id, 1, {"checks": 2**63})
+    assert is_left_alone()
 
 
 def test_a_missing_table_is_unavailable(engine):

@@ -283,7 +283,7 @@ def _is_psycopg(engine: Engine) -> bool:
 
 def _is_plain(session: Session) -> bool:
     """Whether a session is SQLAlchemy's own, with nothing of the host's in its class."""
-    return type(session).__bases__ == (Session,) and not session.twophase
+    return type(session).__bases__ == (Session,)
 
 
 def _fields(mapper: Mapper[Any]) -> dict[str, tuple[str, Any]] | None:
