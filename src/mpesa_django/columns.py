@@ -59,11 +59,12 @@ class Columns:
         self._names = tuple(field.attname for field in self.fields)
         self._by_name: dict[str, Any] = {**{field.name: field for field in self.fields}, "pk": self._meta.pk}
         self._usual = {name: _USUAL[type(field)] for name, field in self._by_name.items() if type(field) in _USUAL}
-        self._flat = not any(self._meta.parents.values())  # one table
+        # One table, whose columns and values stand in a statement as they are.
+        self._flat = not any(self._meta.parents.values()) and not any(map(_is_wrapped, self.fields))
         self._readings: dict[type, _Reading] = {}  # by the backend
 
     def serve(self, connection: BaseDatabaseWrapper) -> bool:
-        """Whether statements of our own do for a database: PostgreSQL, and a model that has one table to itself."""
+        """Whether statements of our own do for a database: PostgreSQL, and a model of one table with plain columns."""
         return self._flat and connection.vendor == "postgresql"
 
     def field(self, name: str) -> Any:
@@ -110,6 +111,18 @@ class Columns:
         if known is None:
             known = self._readings[type(connection)] = _reading(self.fields, connection)
         return known
+
+
+def _is_wrapped(field: Any) -> bool:
+    """Whether a field has SQL of its own around its column or its values: one that the database encrypts, say."""
+    kind: Any = type(field)
+    usual: Any = models.BinaryField.get_placeholder  # type: ignore[attr-defined]
+    columns = models.Field.get_col, models.ForeignKey.get_col, models.GeneratedField.get_col
+    return (
+        kind.select_format is not models.Field.select_format
+        or kind.get_col not in columns
+        or getattr(kind, "get_placeholder", usual) is not usual
+    )
 
 
 def _reading(fields: Sequence[Any], connection: BaseDatabaseWrapper) -> _Reading:

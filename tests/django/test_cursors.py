@@ -205,6 +205,55 @@ def test_the_hosts_own_fields_are_read_as_the_orm_reads_them(prepared, model):
         editor.delete_model(model)
 
 
+class _Sealed(ExactTextField):
+    """Sealed and opened by the database, as fields that pgcrypto encrypts are."""
+
+    def get_placeholder(self, value, compiler, connection):
+        return "encode(convert_to(%s, 'UTF8'), 'base64')"
+
+    def select_format(self, compiler, sql, params):
+        return f"convert_from(decode({sql}, 'base64'), 'UTF8')", params
+
+
+class SealedPayment(AbstractMpesaTransaction):
+    result_desc = _Sealed(null=True)
+    note = _Sealed(default="")
+
+    class Meta(AbstractMpesaTransaction.Meta):
+        app_label = "store"
+
+
+class SealedCallback(AbstractMpesaCallbackLog):
+    error = _Sealed(null=True)
+
+    class Meta(AbstractMpesaCallbackLog.Meta):
+        app_label = "store"
+
+
+@pytest.mark.parametrize("model", [SealedPayment, SealedCallback])
+def test_fields_that_the_database_itself_writes_and_reads(prepared, model):
+    """What a field wraps around its column and its values, Django's way, is around them on each way to the database."""
+    payment = model is SealedPayment
+    with connections[prepared].schema_editor() as editor:
+        editor.create_model(model)
+    store = DjangoRepository(*((model, Callback) if payment else (Transaction, model)), using=prepared)
+    if payment:
+        row = store.add(transaction_draft(host={"note": "mine"}))
+        found = [store.change(row.id, 1, {"result_desc": "Done"}), store.get(row.id)]
+        assert [("Done", "mine")] * 2 == [(each.result_desc, each.note) for each in found]
+    else:
+        draft = callback_draft(error="tried")
+        store.add_callback(draft)
+        assert "tried" == store.get_callback(draft.id).error
+        assert store.change_callback(draft.id, NOON, {"error": "Done"})
+        assert "Done" == store.get_callback(draft.id).error
+    with connections[prepared].cursor() as cursor:
+        cursor.execute(f"SELECT {'result_desc' if payment else 'error'} FROM {model._meta.db_table}")
+        assert [("RG9uZQ==",)] == cursor.fetchall()
+    with connections[prepared].schema_editor() as editor:
+        editor.delete_model(model)
+
+
 class Stamped(AbstractMpesaCallbackLog):
     error = _Loud(null=True)
     resolved_at = MomentField(auto_now_add=True)
