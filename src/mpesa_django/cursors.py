@@ -12,10 +12,10 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 try:
-    from psycopg import Cursor
-    from psycopg.pq import Format
+    import psycopg
+    import psycopg.pq
 except ImportError:  # another driver, or another database
-    Cursor = None  # type: ignore[assignment,misc]
+    psycopg = None  # type: ignore[assignment]
 
 __all__ = ["cursor_on"]
 
@@ -29,7 +29,7 @@ def cursor_on(connection: BaseDatabaseWrapper, *, binary: bool = False) -> Any:
         connection: Django's, to PostgreSQL. Whatever looks on at its statements sees these as well.
         binary: have values sent in PostgreSQL's binary format, where the driver may choose.
     """
-    if Cursor is None or connection.queries_logged or "cursor" in vars(connection):  # somebody records what is said
+    if psycopg is None or connection.queries_logged or "cursor" in vars(connection):  # somebody records what is said
         return connection.cursor()
     connection.close_if_health_check_failed()
     connection.ensure_connection()
@@ -37,6 +37,6 @@ def cursor_on(connection: BaseDatabaseWrapper, *, binary: bool = False) -> Any:
     if getattr(driver, "prepare_threshold", None) is None or driver.cursor_factory.__module__ != _DJANGOS:
         return connection.cursor()
     connection.validate_thread_sharing()
-    own: Any = Cursor(driver)
-    own.format = Format.BINARY if binary else Format.TEXT
+    own: Any = psycopg.Cursor(driver)
+    own.format = psycopg.pq.Format.BINARY if binary else psycopg.pq.Format.TEXT
     return connection.make_cursor(own)
