@@ -22,7 +22,7 @@ import pytest
 
 from mpesa_core.errors import StorageBusy, StorageUnavailable
 from mpesa_core.payments.records import Key, Status, Sweep
-from mpesa_core.repository import SqliteRepository
+from mpesa_core.repository import SqliteRepository, sqlite
 from tests.repository.rows_made import NOON, callback, draft
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,6 +250,20 @@ def test_a_lock_that_is_let_go_in_time(path, repository, holder):
     row = repository.add(draft(idempotency_key="k"))
     timer.join()
     assert row == repository.find(Key.IDEMPOTENCY_KEY, "k")
+
+
+@pytest.mark.parametrize("timeout", [0.003, 0.5, 30.0])
+def test_waiting_ends_with_the_timeout(monkeypatch, timeout):
+    """All sleeps together are as long as the timeout, and who has waited for a while tries more often than at first."""
+    sleeps = []
+    monkeypatch.setattr(sqlite.time, "monotonic", lambda: sum(sleeps))
+    monkeypatch.setattr(sqlite.time, "sleep", sleeps.append)
+    turn = sqlite._Turn(timeout)
+    while turn.comes():
+        pass
+    assert pytest.approx(timeout) == sum(sleeps)
+    assert max(sleeps) <= 0.008
+    assert timeout < 0.1 or len(sleeps) > 100
 
 
 def test_opening_while_another_program_writes(path, repository, holder):

@@ -133,7 +133,7 @@ class InvoiceRecord(Protocol):
     def next_check_at(self) -> datetime | None: ...  # noqa: D102
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class InvoiceDraft:
     """An invoice that is to be recorded: every field of :class:`InvoiceRow` but ``version``, which begins at 1."""
 
@@ -163,7 +163,7 @@ class InvoiceDraft:
     host: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class InvoiceRow(InvoiceDraft):
     """The core's own row of an invoice.
 

@@ -228,7 +228,7 @@ class CallbackRecord(Protocol):
     def resolved_at(self) -> datetime | None: ...
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class TransactionDraft:
     """A transaction that is to be recorded: every field of :class:`Transaction` but ``version``, which begins at 1."""
 
@@ -268,7 +268,7 @@ class TransactionDraft:
     host: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Transaction(TransactionDraft):
     """The core's own row of a transaction (what :class:`MemoryRepository` and :class:`SqliteRepository` return).
 
@@ -316,7 +316,7 @@ class Transaction(TransactionDraft):
         return f"<Transaction {self.id} {self.transaction_type} {self.status} {self.amount}{receipt}>"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class CallbackDraft:
     """A callback that is to be recorded; see :class:`CallbackRow`. ``next_attempt_at`` None records it as closed."""
 
@@ -336,7 +336,7 @@ class CallbackDraft:
     error: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class CallbackRow(CallbackDraft):
     """The core's own row of the callback log.
 

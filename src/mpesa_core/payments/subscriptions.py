@@ -151,7 +151,7 @@ class SubscriptionRecord(Protocol):
     def next_check_at(self) -> datetime | None: ...  # noqa: D102
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SubscriptionDraft:
     """A subscription that is to be recorded: every field of :class:`SubscriptionRow` but ``version``."""
 
@@ -186,7 +186,7 @@ class SubscriptionDraft:
     host: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class SubscriptionRow(SubscriptionDraft):
     """The core's own row of a subscription.
 

@@ -158,6 +158,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """The steps from one schema version to the next, from an empty file on; a step that was released never changes."""
 
+_CHECKPOINT_PAGES: Final = 4000
+"""Of the log, after which SQLite copies them into the file: 16 MiB. By its own 1,000 each fiftieth callback waits."""
+
 _DUE_CALLBACKS: Final = "next_attempt_at <= ? ORDER BY next_attempt_at, seq LIMIT ?"
 _OPEN: Final = "SELECT seq FROM mpesa_callbacks WHERE next_attempt_at IS NOT NULL"
 _CONFLICTS: Final = "disposition = 'conflict' AND resolved_at IS NULL"
@@ -480,6 +483,7 @@ class SqliteRepository(SqliteDues):
         connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._use_wal(connection)
         except BaseException:
             connection.close()
@@ -560,9 +564,10 @@ _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTO
 
 
 class _Turn:
-    """Waiting for one's turn, where others have the file locked.
+    """Waiting for one's turn, where others have the file locked: patient at first, and then eager.
 
-    SQLite's own busy handler sleeps longer each time, up to a tenth of a second, and newcomers overtake who waits.
+    Whoever writes does best to do several writes in a row, with what it has read of the file; and nobody is to be
+    overtaken for long. SQLite's own busy handler sleeps longer each time instead, up to a tenth of a second.
 
     Args:
         timeout: seconds.
@@ -577,15 +582,18 @@ class _Turn:
         waited = time.monotonic() - self._began
         if waited >= self._timeout:
             return False
-        time.sleep(min(random.uniform(*_PAUSE) * (1 if waited < _SOON else 20), self._timeout - waited))  # noqa: S311
+        shortest, longest = _PATIENT if waited < _PATIENT[1] else _EAGER if waited < _LONG else _RESIGNED
+        time.sleep(min(random.uniform(shortest, longest), self._timeout - waited))  # noqa: S311 - no secret
         return True
 
 
-_PAUSE: Final = (0.000_05, 0.000_4)
-"""Seconds between two tries, about as long as a write; drawn anew each time, so that not all who wait try together."""
+# Seconds between two tries, the least and the most; drawn anew each time, so that not all who wait try together.
+_PATIENT: Final = (0.001, 0.005)
+_EAGER: Final = (0.000_02, 0.000_2)
+_RESIGNED: Final = (0.001, 0.008)
 
-_SOON: Final = 1.0
-"""Seconds after which it is no queue of writes that is waited for, but something long: it is asked for less often."""
+_LONG: Final = 1.0
+"""Seconds after which it is no queue of writes that is waited for, but something that takes its time."""
 
 
 class _Handle:
