@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -179,6 +179,22 @@ def test_two_callbacks_of_one_payment_side_by_side(memory):
     desk.gateway.recover()
     assert ["payment_confirmed"] == [name for name in desk.names() if name == "payment_confirmed"]
     assert Disposition.DUPLICATE == memory.get_callback(again).disposition
+
+
+def test_leases_of_other_announcers_are_not_renewed(memory):
+    """Reconciliation claims payments of which one is still being announced, by somebody who may have died meanwhile."""
+    desk = Desk(memory)
+    fence = {"announce_until": desk.clock() + timedelta(seconds=60), "generation": 1}
+    theirs = memory.change((row := desk.push()).id, row.version, fence)
+    ours = desk.push()
+    driver = desk.gateway._driver
+    claims = [("change", (theirs.id, theirs.version, {"checks": 1})), ("change", (ours.id, ours.version, fence))]
+
+    def claim():
+        yield StoreBatch(tuple(StoreCall(*each) for each in claims))
+        return [lease.id for lease in driver._keeper._kept.values()]
+
+    assert [ours.id] == driver.run(claim())
 
 
 def test_leases_of_those_that_wait_are_renewed(memory):

@@ -192,10 +192,13 @@ class SyncDriver:
         return result
 
     def _keep_waiting(self, batch: StoreBatch, results: Sequence[Any], races: _Races) -> None:
-        """Renew the leases of the settlements in a batch for as long as the others of it are announced before them."""
+        """Renew the leases that a batch has set for as long as the others of it are announced before them.
+
+        Not those of other announcers, on rows that it changes otherwise: when one of those dies, its lease has to lapse.
+        """
         for call, row in zip(batch.calls, results, strict=True):
             if call.operation in _CHANGES and row is not None and not isinstance(row, Exception):
-                if row.announce_until is not None:
+                if row.announce_until is not None and "announce_until" in call.arguments[2]:
                     races.held[row.id] = self._keeper.hold(row)
                 self._let_go(row, races)
 
