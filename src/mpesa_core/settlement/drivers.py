@@ -194,7 +194,7 @@ class SyncDriver:
     def _keep_waiting(self, batch: StoreBatch, results: Sequence[Any], races: _Races) -> None:
         """Renew the leases that a batch has set for as long as the others of it are announced before them.
 
-        Not those of other announcers, on rows that it changes otherwise: when one of those dies, its lease has to lapse.
+        Not those of other announcers, on rows that it changes otherwise: where one dies, its lease has to lapse.
         """
         for call, row in zip(batch.calls, results, strict=True):
             if call.operation in _CHANGES and row is not None and not isinstance(row, Exception):
