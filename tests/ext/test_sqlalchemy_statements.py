@@ -321,6 +321,13 @@ def test_an_asynchronous_engines_synchronous_face(alchemy_postgres, sessions):
     assert (row.id, 1) == (asyncio.run(ask()).id, len(sessions))
 
 
+def test_execution_options_of_the_hosts_engine(engine):
+    """A schema that it puts in place of another one is the one that is asked."""
+    elsewhere = engine.execution_options(schema_translate_map={None: "elsewhere"})
+    with pytest.raises(StorageUnavailable, match=r"elsewhere\.shop_payments"):
+        repository_on(elsewhere).get(transaction_draft().id)
+
+
 class Reversed(TypeDecorator):
     """Kept from the last letter to the first; it has its own mind about one text."""
 
