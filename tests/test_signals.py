@@ -55,6 +55,21 @@ def test_receivers_are_held_strongly(bus):
     assert [{"transaction": 1}] == heard
 
 
+def test_a_bus_hears_where_there_is_a_receiver(bus):
+    """Of its own sender or of any; what a bus of the host's delivers elsewhere as well is never left out."""
+
+    class Forwarding(BlinkerBus):
+        def deliver(self, signal, arguments):
+            return super().deliver(signal, arguments)
+
+    assert not bus.hears("payment_confirmed")
+    assert Forwarding("shop", {"payment_confirmed": bus.signal}).hears("payment_confirmed")
+    bus.signal.connect(lambda sender, **kwargs: None, sender="another")
+    assert not bus.hears("payment_confirmed")
+    bus.signal.connect(lambda sender, **kwargs: None, sender="shop")
+    assert bus.hears("payment_confirmed")
+
+
 def test_weak_receivers_on_request(bus):
     """With weak=True blinker's own habit is back."""
     bus.signal.connect(lambda sender, **kwargs: None, weak=True)

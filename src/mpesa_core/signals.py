@@ -238,8 +238,9 @@ class BlinkerBus:
         yield from list(self._signals[signal].receivers_for(self.sender))
 
     def hears(self, signal: str) -> bool:
-        """Whether somebody listens to the signal."""
-        return bool(self._signals[signal].has_receivers_for(self.sender))
+        """Whether somebody listens to the signal: a receiver, or a bus that is made of this one and delivers itself."""
+        own = (type(self).deliver, type(self).adeliver) != (BlinkerBus.deliver, BlinkerBus.adeliver)
+        return own or bool(self._signals[signal].has_receivers_for(self.sender))
 
     def call(self, receiver: Any, arguments: Mapping[str, Any]) -> Any:
         """Call one receiver, to its end; an adapter puts around it what its framework's code expects.
