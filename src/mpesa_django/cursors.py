@@ -31,6 +31,8 @@ def cursor_on(connection: BaseDatabaseWrapper, *, binary: bool = False) -> Any:
     """
     if psycopg is None or connection.queries_logged or "cursor" in vars(connection):  # somebody records what is said
         return connection.cursor()
+    if type(connection).__module__ != _DJANGOS:  # a backend of somebody's, which may set a tenant's schema, say
+        return connection.cursor()
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     driver: Any = connection.connection

@@ -109,6 +109,23 @@ def test_a_cursor_that_somebody_put_in_place_is_used(prepared, monkeypatch):
     assert [1] == used
 
 
+def test_a_backend_of_somebodys_makes_its_own_cursors(prepared, monkeypatch):
+    """What it does with each cursor, as django-tenants sets the schema of a tenant, is done before each statement."""
+    store = empty_repository(prepared)
+    row = store.add(transaction_draft())
+    made = []
+
+    class Tenants(type(connections[prepared])):
+        def _cursor(self, name=None):
+            made.append(1)
+            return super()._cursor(name)
+
+    monkeypatch.setattr(connections[prepared], "__class__", Tenants)
+    assert row.id == store.get(row.id).id
+    assert 4711 == store.change(row.id, 1, {"checks": 4711}).checks
+    assert [1, 1] == made
+
+
 def test_execute_wrappers_are_called(prepared):
     """A wrapper sees each statement, and what it raises stops it."""
     store = empty_repository(prepared)
