@@ -54,3 +54,11 @@ def test_texts_of_every_kind_in_one_row():
     drafted = draft(status="LATER \ud800", phone_number="\ud800", short_code="ü")
     made = Transaction(**{name: getattr(drafted, name, 1) for name in TRANSACTION})
     assert made == columns.row(tuple(columns.stored({name: getattr(made, name) for name in TRANSACTION})))
+
+
+def test_a_value_that_holds_itself():
+    """It is refused as one that is nested too deeply, and ends no interpreter."""
+    value = {"amount": Decimal("0.5")}
+    value["itself"] = [value]
+    with pytest.raises(RecursionError):
+        json_text(value)

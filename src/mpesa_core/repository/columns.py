@@ -101,7 +101,12 @@ def json_text(value: Any) -> str:
         return "\0"
 
     try:
-        text = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=set_aside).encode(value)
+        text = json.JSONEncoder(
+            allow_nan=False,
+            check_circular=False,  # a value that holds itself is nested too deeply
+            separators=(",", ":"),
+            default=set_aside,
+        ).encode(value)
     except (TypeError, ValueError):  # a mapping that is no dict, a number of thousands of digits
         return _written(value)
     if not numbers:
