@@ -592,7 +592,7 @@ _PATIENT: Final = (0.001, 0.005)
 _EAGER: Final = (0.000_02, 0.000_2)
 _RESIGNED: Final = (0.001, 0.008)
 
-_LONG: Final = 1.0
+_LONG: Final = 0.25
 """Seconds after which it is no queue of writes that is waited for, but something that takes its time."""
 
 
