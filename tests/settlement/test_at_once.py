@@ -205,15 +205,57 @@ def test_a_proof_is_asked_for_under_a_claim():
     assert SETTLED == asked
 
 
-def test_a_lost_connection_leaves_it_due(desk):
-    """Whatever became of the joint change, the callback is not held by a lease: the next sweep looks again."""
+def test_a_lost_connection_costs_a_claim(desk):
+    """Whatever became of the joint change, a claim is lost to it or comes first: the payment is settled once."""
     row = desk.push()
     callback = desk.post("STK", stk_success(row.checkout_request_id), row.callback_token, process=False)
     desk.repository.raises["change_with_callback"] = StorageUnavailable("the connection was lost")
+    desk.gateway.process(callback)
+    assert Status.SUCCESS == desk.gateway.get(row).status
+    assert None is desk.repository.inner.get_callback(callback).next_attempt_at
+    assert ["payment_confirmed"] == desk.names()
+
+
+def test_a_joint_change_of_which_nobody_heard_is_announced_later(desk):
+    """It was committed, and the connection was lost then: the lease lapses, and the next sweep tells of it."""
+    row = desk.push()
+    callback = desk.post("STK", stk_success(row.checkout_request_id), row.callback_token, process=False)
+    change = desk.repository.inner.change_with_callback
+
+    def commits(*arguments):
+        change(*arguments)
+        raise StorageUnavailable("the connection was lost")
+
+    desk.repository.inner.change_with_callback = commits
+    assert desk.gateway.process(callback) is None
+    assert (Status.SUCCESS, []) == (desk.gateway.get(row).status, desk.names())
+    desk.clock.forward(desk.settings.announce_lease + 1)
+    assert 1 == desk.gateway.recover().announced
+    assert ["payment_confirmed"] == desk.names()
+
+
+@pytest.mark.parametrize("batches", [True, False])
+def test_a_payment_that_cannot_be_changed_keeps_no_other_from_its_turn(batches):
+    """Its callback is claimed, and comes again when the lease lapses; the next sweep gets to those behind it."""
+
+    class Stubborn(MemoryRepository):
+        stuck = None
+        batch = MemoryRepository.batch if batches else None
+
+        def _changed(self, transaction_id, *arguments):
+            if transaction_id == self.stuck:
+                raise StorageUnavailable("a trigger of the host's")
+            return super()._changed(transaction_id, *arguments)
+
+    desk = Deaf(Stubborn())
+    stuck, row = (desk.push(order=number) for number in range(2))
+    desk.repository.stuck = stuck.id
+    for each, receipt in ((stuck, "SK0000001X"), (row, "SK0000002X")):
+        desk.post("STK", stk_success(each.checkout_request_id, receipt=receipt), each.callback_token, process=False)
+        desk.clock.forward(1)
     with pytest.raises(StorageUnavailable):
-        desk.gateway.process(callback)
-    assert Status.PROCESSING == desk.gateway.get(row).status
-    assert 1 == desk.gateway.recover().callbacks
+        desk.gateway.recover()
+    desk.gateway.recover()
     assert Status.SUCCESS == desk.gateway.get(row).status
     assert ["payment_confirmed"] == desk.names()
 

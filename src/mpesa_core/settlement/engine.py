@@ -205,10 +205,9 @@ class Engine(Announcing):
             return None
         try:
             verdict = yield from self._settled_at_once(callback, attempts)
-        except Exception as error:
-            if isinstance(error, StorageError) and not isinstance(error, (DuplicateKey, StorageRefused)):
-                raise
-            return None  # what is wrong comes up again when it is claimed, and is dealt with there
+        except Exception:  # noqa: BLE001 - what is wrong comes up again when it is claimed, and is dealt with there
+            # Under a claim, so that a callback which fails each time keeps none of those behind it from their turn.
+            return None
         if isinstance(verdict, Applied) and verdict.announce:
             yield from self.announce(verdict.row)
         return verdict
