@@ -33,7 +33,8 @@ class JointChanges(Generic[_R]):
         self._callbacks = callbacks
         self._statements: dict[tuple[Any, ...], Any] = {}
         # SQLAlchemy gives no value for those within a statement.
-        self._is_one = not any(map(_is_made_by_python, (*_columns(transactions), *_columns(callbacks))))
+        by_python = any(map(_is_made_by_python, (*_columns(transactions), *_columns(callbacks))))
+        self._is_one = callbacks.statements.are_served and not by_python
 
     def change(
         self,
@@ -48,7 +49,7 @@ class JointChanges(Generic[_R]):
         rows, callbacks = self._transactions, self._callbacks
         values, closed = rows.changed_values(changes), callbacks.values(closing, {})
         refused = rows.refusing(transaction_id, values)
-        if self._is_one and rows.is_core(values) and callbacks.statements.serve():
+        if self._is_one and rows.is_core(values):
             prepared = rows.statements.prepared(self._statement(expected, tuple(values), tuple(closed)))
             if prepared is not None:
                 written = rows.parameters(transaction_id, version, values)

@@ -15,8 +15,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Column, Engine
 from sqlalchemy.exc import DBAPIError, StatementError
-from sqlalchemy.orm import Mapper, Session, make_transient_to_detached
-from sqlalchemy.orm.attributes import instance_dict
+from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.attributes import instance_dict, instance_state
 
 from mpesa_core.errors import MpesaError
 from mpesa_core.ext.sqlalchemy.operations import translated
@@ -48,13 +48,8 @@ _HEARD_BY_SESSIONS: Final = (
     "after_commit",
     "after_rollback",
     "after_soft_rollback",
-    "before_flush",
-    "after_flush",
-    "before_attach",
-    "after_attach",
     "loaded_as_persistent",
     "persistent_to_detached",
-    "pending_to_persistent",
     "after_bulk_update",
 )
 _LATER: Final = frozenset({"select", True, "noload", None, "raise", "raise_on_sql", "dynamic", "write_only"})
@@ -71,11 +66,15 @@ class Statements(Generic[_R]):
         mapper: of the class.
         bind: where its rows are.
         session: one such as the ordinary way would use; it is only looked at.
+
+    Attributes:
+        are_served: whether the class is one that statements can be prepared for.
     """
 
     def __init__(self, mapper: Mapper[Any], bind: object, session: Session) -> None:
         self._mapper = mapper
         self._fields = _fields(mapper)
+        self.are_served = self._fields is not None
         self._engine = bind if isinstance(bind, Engine) and _is_psycopg(bind) and _is_plain(session) else None
         self._session = session
         self._prepared: dict[Any, Prepared[_R] | None] = {}
@@ -86,15 +85,11 @@ class Statements(Generic[_R]):
         Args:
             statement: with a value for each parameter when it is executed. It is kept: make it once.
         """
-        if not self.serve():
+        if self._engine is None or not self.are_served or self._is_heard(self._engine):
             return None
         if statement not in self._prepared:
             self._prepared[statement] = self._compiled(statement)
         return self._prepared[statement]
-
-    def serve(self) -> bool:
-        """Whether there is a short way now."""
-        return self._engine is not None and self._fields is not None and not self._is_heard(self._engine)
 
     def _is_heard(self, engine: Engine) -> bool:
         """Whether somebody listens to what the ordinary way would tell of, or reads it in a log."""
@@ -138,7 +133,7 @@ class Prepared(Generic[_R]):
         given: Mapping[str, Any],
     ) -> None:
         self._engine = engine
-        self._made = mapper.class_manager.new_instance
+        self._mapper = mapper
         self._fields = fields
         self._text = str(compiled)
         self._error: Any = engine.dialect.loaded_dbapi.Error
@@ -196,9 +191,9 @@ class Prepared(Generic[_R]):
         return found
 
     def _row(self, found: Sequence[Any]) -> _R:
-        row: Any = self._made()
+        row: Any = self._mapper.class_manager.new_instance()
         instance_dict(row).update(self._attributes(found))
-        make_transient_to_detached(row)
+        instance_state(row).key = self._mapper.identity_key_from_instance(row)
         loaded: _R = row
         return loaded
 
@@ -219,9 +214,7 @@ class Prepared(Generic[_R]):
         try:
             if in_transactions:
                 driver.autocommit = True
-            with driver.cursor() as cursor:
-                cursor.execute(self._text, parameters)
-                answer = answered(cursor)
+            answer = answered(driver.execute(self._text, parameters))
             if in_transactions:
                 driver.autocommit = False
         except self._error as error:
