@@ -25,7 +25,7 @@ from sqlalchemy.types import TypeDecorator
 from mpesa_core.errors import DuplicateKey, StorageBusy, StorageRefused, StorageUnavailable
 from mpesa_core.ext.sqlalchemy import CallbackMixin, SqlAlchemyRepository, TransactionMixin
 from mpesa_core.ext.sqlalchemy.operations import Database
-from mpesa_core.payments.records import Key, Status
+from mpesa_core.payments.records import Key, Status, Sweep
 from mpesa_core.repository.protocol import JointChange, missing_operations
 from mpesa_core.testing.contract import callback_draft, transaction_draft
 from tests import trials
@@ -505,6 +505,26 @@ def test_a_server_that_was_gone_costs_one_call(alchemy_postgres, sessions):
     assert (2, 0) == (store.change(row.id, 1, {"checks": 1}).version, len(sessions))
     assert 0 == engine.pool.checkedout()
     engine.dispose()
+
+
+def test_a_migration_while_statements_are_prepared(alchemy_postgres, repository, engine):
+    """A column of the host's gets another type: whoever finds statements prepared for the old one is asked to repeat."""
+    row = repository.add(transaction_draft())
+
+    def each_works(version):
+        repository.due(Sweep.UNSENT, NOW, 5)
+        assert version + 1 == repository.change(row.id, version, {"checks": version}).version
+        assert version == repository.get(row.id).checks
+
+    for version in range(1, 9):
+        each_works(version)
+    for kind, first in (("bigint", repository.get), ("integer", lambda _: repository.due(Sweep.UNSENT, NOW, 5))):
+        with alchemy_postgres.begin() as connection:
+            connection.execute(text(f"ALTER TABLE shop_payments ALTER order_id TYPE {kind}"))
+        with pytest.raises(StorageBusy, match="Nothing was changed"):
+            first(row.id)
+        for version in range(9, 17) if kind == "bigint" else range(17, 19):
+            each_works(version)
 
 
 def test_a_server_that_is_not_there():

@@ -25,12 +25,14 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from mpesa_core.errors import ConfigurationError, MpesaError, StorageBusy, StorageRefused, StorageUnavailable
 
-__all__ = ["Database", "prepare_sqlite", "translated"]
+__all__ = ["Database", "is_outdated", "prepare_sqlite", "translated"]
 
 _T = TypeVar("_T")
 
-_UNDONE: Final = frozenset({"40001", "40P01", 1020, 1213})
-"""The database chose at once whom to undo: serialization failures and deadlocks of PostgreSQL and MySQL."""
+_OUTDATED: Final = "0A000"
+"""PostgreSQL: the statement was prepared before a migration changed its columns. Prepared anew it can be executed."""
+_UNDONE: Final = frozenset({"40001", "40P01", _OUTDATED, 1020, 1213})
+"""The database refused at once: besides that, serialization failures and deadlocks of PostgreSQL and MySQL."""
 _BUSY: Final = _UNDONE | {"55P03", 1205, 3572, "sqlite 5", "sqlite 6"}
 """Those, and waits for a lock that were in vain, which are not repeated here."""
 _REFUSED: Final = frozenset({1364, 4025})
@@ -90,7 +92,7 @@ class Database:
 
     def read(self, work: Callable[[Session], _T]) -> _T:
         """Run ``work(session)``, which changes nothing; what it returns is detached."""
-        with translated(), self._session() as session:
+        with translated(), self._session() as session, _prepared_anew(session):
             _let_commit_by_itself(session)
             return work(session)
 
@@ -109,7 +111,7 @@ class Database:
         """
 
         def in_session() -> _T:
-            with self._session() as session, session.begin():
+            with self._session() as session, session.begin(), _prepared_anew(session):
                 _take_sqlite_lock(session)
                 if one_statement:
                     _let_commit_by_itself(session)
@@ -134,6 +136,21 @@ class Database:
                 if last or not _reasons(error.__cause__) & _UNDONE:
                     raise
         raise AssertionError  # pragma: no cover - the last attempt returns or raises
+
+
+def is_outdated(error: BaseException) -> bool:
+    """Whether a connection is to be given up because the driver has prepared its statements for other columns."""
+    return getattr(error, "sqlstate", None) == _OUTDATED
+
+
+@contextlib.contextmanager
+def _prepared_anew(session: Session) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.orig is not None and is_outdated(error.orig):
+            session.invalidate()
+        raise
 
 
 def _let_commit_by_itself(session: Session) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapper, Session
 from sqlalchemy.orm.attributes import instance_dict, instance_state
 
 from mpesa_core.errors import MpesaError
-from mpesa_core.ext.sqlalchemy.operations import translated
+from mpesa_core.ext.sqlalchemy.operations import is_outdated, translated
 
 __all__ = ["Prepared", "Statements"]
 
@@ -222,6 +222,8 @@ class Prepared(Generic[_R]):
             if lost:
                 # As SQLAlchemy does: the others in the pool were lost along with it, most likely.
                 self._engine.pool._invalidate(pooled, error)  # noqa: SLF001 - there is no other way to say so
+            elif is_outdated(error):
+                pooled.invalidate(error)
             elif in_transactions:
                 driver.autocommit = False
             raise self._told(error, lost=lost) from error
