@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy", reason="SQLAlchemy is not installed: pip install 'mpesa-core[sqlalchemy]'")
 
-from sqlalchemy import JSON, String, create_engine, event, func, inspect, text
+from sqlalchemy import JSON, Engine, String, create_engine, event, func, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Mapped, Session, deferred, mapped_column, registry, sessionmaker
 from sqlalchemy.types import TypeDecorator
@@ -112,7 +112,10 @@ def test_a_row_may_be_put_into_a_session_of_the_hosts(repository, engine):
 LISTENERS = [
     *[("engine", name) for name in ("before_cursor_execute", "after_execute", "engine_connect", "begin", "commit")],
     *[("sessions", name) for name in ("do_orm_execute", "after_begin", "after_commit", "loaded_as_persistent")],
-    *[("class", name) for name in ("load",)],
+    ("class", "load"),
+    ("all engines", "before_cursor_execute"),
+    ("all sessions", "do_orm_execute"),
+    ("all classes", "load"),
 ]
 
 
@@ -123,12 +126,13 @@ def test_listeners_hear_of_each_operation(repository, engine, whose, name):
     store = repository_on(made)
     row = store.add(transaction_draft())
     assert 2 == store.change(row.id, 1, {"checks": 1}).version
-    heard, target = [], {"engine": engine, "sessions": made, "class": Payment}[whose]
+    heard, all_of = [], {"all engines": Engine, "all sessions": Session, "all classes": Base}
+    target = {"engine": engine, "sessions": made, "class": Payment, **all_of}[whose]
 
     def hear(*_, **__):
         heard.append(name)
 
-    event.listen(target, name, hear)
+    event.listen(target, name, hear, propagate=whose == "all classes")
     try:
         store.get(row.id)
         assert heard or "commit" in name
