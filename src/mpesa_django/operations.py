@@ -18,8 +18,11 @@ __all__ = ["Database"]
 
 _T = TypeVar("_T")
 
-_BUSY_STATES: Final = ("40001", "40P01", "55P03")
-"""PostgreSQL: serialization failure, deadlock, lock not available."""
+_OUTDATED: Final = "0A000"
+"""PostgreSQL: the statement was prepared before a migration changed its columns. Prepared anew it can be executed."""
+_AT_ONCE: Final = ("40001", "40P01", _OUTDATED)
+_BUSY_STATES: Final = (*_AT_ONCE, "55P03")
+"""PostgreSQL: serialization failure, deadlock, outdated; lock not available, which was waited for."""
 _BUSY_NUMBERS: Final = (1020, 1205, 1213, 3572)
 """MySQL: changed since it was read, lock wait timeout, deadlock, lock not available."""
 _REFUSED_NUMBERS: Final = (1364, 4025)
@@ -137,6 +140,8 @@ def _translated(alias: str) -> Iterator[None]:
         yield
     except Error as error:
         if _is_busy(error):
+            if _state(error) == _OUTDATED and not connections[alias].in_atomic_block:
+                connections[alias].close()  # and all that is prepared there
             raise StorageBusy(f"The database {alias!r}: {error}. Nothing was changed; repeat it.") from error
         if _is_refusal(error):  # it quotes the row
             raise StorageRefused(
@@ -168,10 +173,15 @@ def _own_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
         yield
 
 
+def _state(error: BaseException | None) -> str | None:
+    """PostgreSQL's SQLSTATE."""
+    return getattr(error.__cause__, "sqlstate", None) if error is not None else None
+
+
 def _is_busy(error: Error) -> bool:
     cause: Any = error.__cause__
     return (
-        getattr(cause, "sqlstate", None) in _BUSY_STATES
+        _state(error) in _BUSY_STATES
         or (getattr(cause, "sqlite_errorcode", 0) & 0xFF) in _BUSY_CODES
         or (error.args[:1] or (None,))[0] in _BUSY_NUMBERS
     )
@@ -182,10 +192,9 @@ def _is_refusal(error: Error) -> bool:
 
 
 def _is_deadlock(error: BaseException | None) -> bool:
-    """Whether the database chose at once whom to undo; a wait that was in vain is not repeated."""
-    cause: Any = error.__cause__ if error is not None else None
+    """Whether the database refused at once, a deadlock's victim say; a wait that was in vain is not repeated."""
     number = error.args[0] if error is not None and error.args else None
-    return getattr(cause, "sqlstate", None) in ("40001", "40P01") or number in (1020, 1213)
+    return _state(error) in _AT_ONCE or number in (1020, 1213)
 
 
 def _kind(error: Error) -> str:

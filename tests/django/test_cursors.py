@@ -15,7 +15,7 @@ from django.db import connections, models, transaction
 from django.test.utils import CaptureQueriesContext
 from psycopg import ClientCursor
 
-from mpesa_core.errors import StorageUnavailable
+from mpesa_core.errors import StorageBusy, StorageUnavailable
 from mpesa_core.payments.records import Key
 from mpesa_core.testing.contract import NOON, callback_draft, transaction_draft
 from mpesa_django.fields import ExactTextField, MomentField
@@ -172,16 +172,28 @@ CHANGES = [
 ]
 
 
-def test_a_table_that_changes_meanwhile(prepared):
-    """A migration of the host's own, while statements of its table are prepared, costs one try at the most."""
+@pytest.mark.parametrize("age", [0, None])
+def test_a_table_that_changes_meanwhile(prepared, monkeypatch, age):
+    """A migration of the host's own, while statements of its table are prepared, costs one question at the most.
+
+    However long connections are kept: the one with outdated statements is closed. A change is repeated by itself.
+    """
+    monkeypatch.setitem(connections[prepared].settings_dict, "CONN_MAX_AGE", age)
+    connections[prepared].close()
     store = empty_repository(prepared)
     row = settle(store)
     for change in CHANGES:
-        assert row.id == store.get(row.id).id
+        for _ in range(2):
+            row = store.change(row.id, row.version, {"checks": 1})
+            assert row.id == store.get(row.id).id
         in_a_thread(lambda change=change: elsewhere(prepared, f"ALTER TABLE store_transaction {change}"))
-        with contextlib.suppress(StorageUnavailable):
+        with contextlib.suppress(StorageBusy):
             store.get(row.id)
         assert row.id == store.get(row.id).id
+        in_a_thread(lambda: elsewhere(prepared, "ALTER TABLE store_transaction ALTER COLUMN note TYPE varchar(30)"))
+        changed = store.change(row.id, row.version, {"checks": 2})
+        assert row.version + 1 == changed.version
+        row = changed
 
 
 class _Shout(models.CharField):
