@@ -158,9 +158,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 """The steps from one schema version to the next, from an empty file on; a step that was released never changes."""
 
-_CHECKPOINT_PAGES: Final = 4000
-"""Of the log, after which SQLite copies them into the file: 16 MiB. By its own 1,000 each fiftieth callback waits."""
-
 _DUE_CALLBACKS: Final = "next_attempt_at <= ? ORDER BY next_attempt_at, seq LIMIT ?"
 _OPEN: Final = "SELECT seq FROM mpesa_callbacks WHERE next_attempt_at IS NOT NULL"
 _CONFLICTS: Final = "disposition = 'conflict' AND resolved_at IS NULL"
@@ -483,7 +480,6 @@ class SqliteRepository(SqliteDues):
         connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
             self._use_wal(connection)
         except BaseException:
             connection.close()
