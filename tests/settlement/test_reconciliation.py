@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mpesa_core.errors import StorageRefused
+from mpesa_core.errors import StorageRefused, StorageUnavailable
 from mpesa_core.payments.records import Status
 from mpesa_core.repository import MemoryRepository, SqliteRepository
 from tests.settlement.desk import Desk, stk_query, stk_success
@@ -123,3 +123,21 @@ def test_a_row_that_the_store_refuses_keeps_no_other_from_being_asked_about(desk
     assert 2 == desk.gateway.reconcile().settled
     assert [rows[0].checkout_request_id, rows[2].checkout_request_id] == asked(desk)
     assert f"Transaction {rows[1].id} cannot be asked about" in caplog.text
+
+
+def test_one_that_cannot_be_claimed_now_costs_no_other_its_question(desk, store, monkeypatch):
+    """Those beside it were claimed, so that they are asked about at once; then it is told."""
+    rows = stale(desk, 3)
+    real = store.batch
+
+    def batch(calls):
+        return [
+            StorageUnavailable("the connection was lost") if call[1][0] == rows[1].id else real([call])[0]
+            for call in calls
+        ]
+
+    monkeypatch.setattr(store, "batch", batch)
+    with pytest.raises(StorageUnavailable):
+        desk.gateway.reconcile()
+    assert [rows[0].checkout_request_id, rows[2].checkout_request_id] == asked(desk)
+    assert Status.SUCCESS == desk.gateway.get(rows[2]).status

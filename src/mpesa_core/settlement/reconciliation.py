@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from mpesa_core.errors import StorageRefused
+from mpesa_core.errors import StorageError, StorageRefused
 from mpesa_core.outline import outline
 from mpesa_core.payments.machine import OPEN, is_known
 from mpesa_core.payments.records import Sweep, TransactionRecord
@@ -57,24 +57,30 @@ def reconcile(engine: Engine, limit: int = 100) -> Procedure[Reconciled]:
     total = Reconciled()
     for first in range(0, len(due), together):
         claims = [_claim(engine, row) for row in due[first : first + together]]
-        for claimed in (yield from abreast(claims)) if engine.batches else [(yield from claims[0])]:
-            if claimed is not None:
+        found = (yield from abreast(claims)) if engine.batches else [(yield from claims[0])]
+        for claimed in found:
+            if claimed is not None and not isinstance(claimed, StorageError):
                 total += yield from _ask(engine, claimed)
+        for failed in found:
+            if isinstance(failed, StorageError):
+                raise failed  # now that those beside it, whose next question is far, were asked about
     return total
 
 
-def _claim(engine: Engine, row: TransactionRecord) -> Procedure[TransactionRecord | None]:
-    """Move a transaction's next question into the future; None where somebody else was first."""
+def _claim(engine: Engine, row: TransactionRecord) -> Procedure[TransactionRecord | StorageError | None]:
+    """Move a transaction's next question into the future; None where somebody else was first, or what went wrong."""
     due = next_check(row, engine.settings, engine.clock(), checks=row.checks + 1)
     changes: dict[str, Any] = {"next_check_at": due, "checks": row.checks + 1}
-    held = yield from engine.open_conflicts(row)
-    if len(held) < len(row.conflicts):
-        changes["conflicts"] = held
     try:
+        held = yield from engine.open_conflicts(row)
+        if len(held) < len(row.conflicts):
+            changes["conflicts"] = held
         return (yield from engine.store.change(row.id, row.version, changes))
     except StorageRefused as error:  # this row, each time; those beside it are claimed
         _log.error("Transaction %s cannot be asked about: %s", row.id, outline(error))
         return None
+    except StorageError as error:
+        return error
 
 
 def _ask(engine: Engine, claimed: TransactionRecord) -> Procedure[Reconciled]:
