@@ -141,3 +141,20 @@ def test_one_that_cannot_be_claimed_now_costs_no_other_its_question(desk, store,
         desk.gateway.reconcile()
     assert [rows[0].checkout_request_id, rows[2].checkout_request_id] == asked(desk)
     assert Status.SUCCESS == desk.gateway.get(rows[2]).status
+
+
+def test_one_that_cannot_be_settled_now_costs_no_other_its_question(desk, store, monkeypatch):
+    """It is told when those that were claimed along with it were asked about."""
+    rows = stale(desk, 3)
+    real = store.change
+
+    def change(transaction_id, version, changes):
+        if transaction_id == rows[0].id and "status" in changes:
+            raise StorageUnavailable("the connection was lost")
+        return real(transaction_id, version, changes)
+
+    monkeypatch.setattr(store, "change", change)
+    with pytest.raises(StorageUnavailable):
+        desk.gateway.reconcile()
+    assert [row.checkout_request_id for row in rows] == asked(desk)
+    assert [Status.PROCESSING, *[Status.SUCCESS] * 2] == [desk.gateway.get(row).status for row in rows]

@@ -58,12 +58,16 @@ def reconcile(engine: Engine, limit: int = 100) -> Procedure[Reconciled]:
     for first in range(0, len(due), together):
         claims = [_claim(engine, row) for row in due[first : first + together]]
         found = (yield from abreast(claims)) if engine.batches else [(yield from claims[0])]
+        failed: list[StorageError] = []
         for claimed in found:
-            if claimed is not None and not isinstance(claimed, StorageError):
-                total += yield from _ask(engine, claimed)
-        for failed in found:
-            if isinstance(failed, StorageError):
-                raise failed  # now that those beside it, whose next question is far, were asked about
+            try:
+                if isinstance(claimed, StorageError):
+                    raise claimed
+                total += (yield from _ask(engine, claimed)) if claimed is not None else Reconciled()
+            except StorageError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]  # now that those beside it were asked about, whose next question is far
     return total
 
 
