@@ -10,7 +10,7 @@ import pytest
 
 from mpesa_core.daraja.callbacks import CallbackType
 from mpesa_core.daraja.codec import dumps
-from mpesa_core.errors import StorageUnavailable
+from mpesa_core.errors import NotSent, StorageUnavailable
 from mpesa_core.payments.records import CallbackDraft, Disposition, Status
 from mpesa_core.repository.memory import MemoryRepository
 from tests.settlement.desk import Desk, stk_result, stk_success
@@ -258,6 +258,36 @@ def test_a_payment_that_cannot_be_changed_keeps_no_other_from_its_turn(batches):
     desk.gateway.recover()
     assert Status.SUCCESS == desk.gateway.get(row).status
     assert ["payment_confirmed"] == desk.names()
+
+
+@pytest.mark.parametrize("batches", [True, False])
+def test_a_settlement_that_cannot_be_marked_keeps_nothing_else_from_its_turn(batches):
+    """The announcements come first in a sweep; one that fails each time is told of when all the rest had its turn."""
+
+    class Stubborn(MemoryRepository):
+        stuck = None
+        batch = MemoryRepository.batch if batches else None
+
+        def change(self, transaction_id, version, changes):
+            if transaction_id == self.stuck and "status" not in changes:
+                raise StorageUnavailable("a trigger of the host's keeps what is settled as it is")
+            return super().change(transaction_id, version, changes)
+
+    desk = Deaf(Stubborn())
+    stuck, row = (desk.push(order=number) for number in range(2))
+    desk.repository.stuck = stuck.id
+    with pytest.raises(StorageUnavailable):
+        desk.post("STK", stk_success(stuck.checkout_request_id, receipt="SK0000001X"), stuck.callback_token)
+    desk.clock.forward(desk.settings.announce_lease + 1)
+    desk.post("STK", stk_success(row.checkout_request_id, receipt="SK0000002X"), row.callback_token, process=False)
+    asked = desk.push(order=3)
+    desk.daraja.answers["StkQuery"] = NotSent("the network is down")
+    desk.clock.forward(desk.settings.query_after)
+    with pytest.raises(StorageUnavailable):
+        desk.gateway.sweep()
+    assert Status.SUCCESS == desk.gateway.get(row).status
+    assert ["payment_confirmed"] * 2 == desk.names()
+    assert 1 == desk.gateway.get(asked).checks
 
 
 def test_who_is_second_settles_nothing(desk):

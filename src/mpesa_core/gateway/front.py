@@ -13,7 +13,7 @@ from mpesa_core.daraja.answers import Accepted
 from mpesa_core.daraja.c2b import RegisterUrlsAnswer
 from mpesa_core.daraja.pull import PullRegistered
 from mpesa_core.dues import DuesGateway
-from mpesa_core.errors import ConfigurationError, TransactionNotFound
+from mpesa_core.errors import ConfigurationError, StorageError, TransactionNotFound
 from mpesa_core.gateway.desk import Amount, Desk, Identified, PhoneNumber, utc_now
 from mpesa_core.outline import outline
 from mpesa_core.payments.records import CallbackDraft, CallbackRecord, TransactionRecord
@@ -524,8 +524,17 @@ class Gateway(Desk, DuesGateway):
         return self._run(reconcile(self.engine, limit))
 
     def sweep(self) -> tuple[Recovered, Reconciled]:
-        """One round of both; what a runner or a worker does every few seconds."""
-        return self.recover(), self.reconcile()
+        """One round of both; what a runner or a worker does every few seconds.
+
+        Raises:
+            StorageRefused, StorageUnavailable: something cannot be recovered. All the rest had its turn.
+        """
+        try:
+            recovered = self.recover()
+        except StorageError:
+            self.reconcile()
+            raise
+        return recovered, self.reconcile()
 
     def accept(self, callback_id: UUID | str, *, transaction: Identified | None = None) -> TransactionRecord:
         """Settle by what a conflicting callback says, on a person's word; see :func:`accept_conflict`.
