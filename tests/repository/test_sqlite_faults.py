@@ -1,6 +1,6 @@
 """What happens to the SQLite repository when the disk is full, the file cannot be written, others hold it, or it is killed.
 
-The row numbers are those of the project's table of faults. MPESA_TRIALS is how many writes the storm of row 24 makes.
+The row numbers are those of the project's table of faults. The storm of row 24 makes 100,000 writes with MPESA_TRIALS=50.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from mpesa_core.errors import StorageBusy, StorageUnavailable
 from mpesa_core.payments.records import Key, Status, Sweep
 from mpesa_core.repository import SqliteRepository, sqlite
 from tests.repository.rows_made import NOON, callback, draft
+from tests.trials import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIALS = int(os.environ.get("MPESA_TRIALS", "2000"))
+TRIALS = scaled(2000)
 
 pytestmark = pytest.mark.faults
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX")
