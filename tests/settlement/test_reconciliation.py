@@ -143,6 +143,25 @@ def test_one_that_cannot_be_claimed_now_costs_no_other_its_question(desk, store,
     assert Status.SUCCESS == desk.gateway.get(rows[2]).status
 
 
+def test_one_that_can_never_be_claimed_keeps_no_other_from_its_turn(monkeypatch):
+    """Where each is claimed by itself, too: it is the first one due in every sweep."""
+    desk = Desk(MemoryRepository())
+    monkeypatch.setattr(desk.gateway.engine, "batches", False)
+    desk.daraja.answers["StkQuery"] = lambda question: stk_query(0, checkout=question.checkout_request_id)
+    rows = stale(desk, 2)
+    real = desk.repository.change
+
+    def change(transaction_id, version, changes):
+        if transaction_id == rows[0].id:
+            raise StorageUnavailable("a trigger of the host's")
+        return real(transaction_id, version, changes)
+
+    monkeypatch.setattr(desk.repository, "change", change)
+    with pytest.raises(StorageUnavailable):
+        desk.gateway.reconcile()
+    assert Status.SUCCESS == desk.gateway.get(rows[1]).status
+
+
 def test_one_that_cannot_be_settled_now_costs_no_other_its_question(desk, store, monkeypatch):
     """It is told when those that were claimed along with it were asked about."""
     rows = stale(desk, 3)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from mpesa_core.errors import StorageError, StorageRefused
+from mpesa_core.errors import StorageBusy, StorageError, StorageRefused
 from mpesa_core.outline import outline
 from mpesa_core.payments.machine import OPEN, is_known
 from mpesa_core.payments.records import Sweep, TransactionRecord
@@ -54,20 +54,20 @@ def reconcile(engine: Engine, limit: int = 100) -> Procedure[Reconciled]:
     """
     due = yield from engine.store.due(Sweep.TO_ASK, engine.clock(), limit)
     together = TOGETHER if engine.batches else 1
-    total = Reconciled()
+    total, failed = Reconciled(), list[StorageError]()
     for first in range(0, len(due), together):
         claims = [_claim(engine, row) for row in due[first : first + together]]
-        found = (yield from abreast(claims)) if engine.batches else [(yield from claims[0])]
-        failed: list[StorageError] = []
-        for claimed in found:
+        for claimed in (yield from abreast(claims)) if engine.batches else [(yield from claims[0])]:
             try:
                 if isinstance(claimed, StorageError):
                     raise claimed
                 total += (yield from _ask(engine, claimed)) if claimed is not None else Reconciled()
             except StorageError as error:
                 failed.append(error)
-        if failed:
-            raise failed[0]  # now that those beside it were asked about, whose next question is far
+        if any(isinstance(error, StorageBusy) for error in failed):
+            break  # each try has waited already
+    if failed:
+        raise failed[0]  # now that those beside it were asked about, whose next question is far
     return total
 
 
