@@ -116,12 +116,12 @@ class Columns:
 def _is_wrapped(field: Any) -> bool:
     """Whether a field has SQL of its own around its column or its values: one that the database encrypts, say."""
     kind: Any = type(field)
-    usual: Any = models.BinaryField.get_placeholder  # type: ignore[attr-defined]
     columns = models.Field.get_col, models.ForeignKey.get_col, models.GeneratedField.get_col
+    usual = {name: getattr(models.BinaryField, name, None) for name in ("get_placeholder", "get_placeholder_sql")}
     return (
         kind.select_format is not models.Field.select_format
         or kind.get_col not in columns
-        or getattr(kind, "get_placeholder", usual) is not usual
+        or any(getattr(kind, name, its) is not its for name, its in usual.items())  # the second since Django 6.1
     )
 
 

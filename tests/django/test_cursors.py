@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
+django = pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mpesa-core[dev]'")
 
 from django.db import connections, models, transaction
@@ -255,8 +255,13 @@ def test_the_hosts_own_fields_are_read_as_the_orm_reads_them(prepared, model):
 class _Sealed(ExactTextField):
     """Sealed and opened by the database, as fields that pgcrypto encrypts are."""
 
-    def get_placeholder(self, value, compiler, connection):
-        return "encode(convert_to(%s, 'UTF8'), 'base64')"
+    def get_placeholder_sql(self, value, compiler, connection):
+        return "encode(convert_to(%s, 'UTF8'), 'base64')", (value,)
+
+    if django.VERSION < (6, 1):
+
+        def get_placeholder(self, value, compiler, connection):
+            return self.get_placeholder_sql(value, compiler, connection)[0]
 
     def select_format(self, compiler, sql, params):
         return f"convert_from(decode({sql}, 'base64'), 'UTF8')", params
