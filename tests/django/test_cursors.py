@@ -8,9 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-django = pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
+pytest.importorskip("django", reason="Django is not installed: pip install 'mpesa-core[django]'")
 pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'mpesa-core[dev]'")
 
+from django import VERSION
 from django.db import connections, models, transaction
 from django.test.utils import CaptureQueriesContext
 from psycopg import ClientCursor
@@ -258,7 +259,7 @@ class _Sealed(ExactTextField):
     def get_placeholder_sql(self, value, compiler, connection):
         return "encode(convert_to(%s, 'UTF8'), 'base64')", (value,)
 
-    if django.VERSION < (6, 1):
+    if VERSION < (6, 1):
 
         def get_placeholder(self, value, compiler, connection):
             return self.get_placeholder_sql(value, compiler, connection)[0]
