@@ -133,7 +133,7 @@ def _add(processes: int) -> None:
     @benchmark(f"drain on PostgreSQL, {processes} at once", Reach(rate=10.0))
     @contextmanager
     def _on_sqlalchemy(scale: Scale) -> Iterator[tuple[_Backlog, _Backlog]]:
-        count, tables = scale.many(1000, 50), sqlalchemy_tables()
+        count, tables = scale.many(4000, 50), sqlalchemy_tables()
         yield (
             _Backlog(tables, count, 1, None),
             _Backlog(tables, count, processes, partial(sqlalchemy_repository, tables)),
@@ -142,7 +142,7 @@ def _add(processes: int) -> None:
     @benchmark(f"drain on PostgreSQL, Django, {processes} at once", Reach(rate=10.0))
     @contextmanager
     def _on_django(scale: Scale) -> Iterator[tuple[_Backlog, _Backlog]]:
-        count, tables = scale.many(1000, 50), django_tables()
+        count, tables = scale.many(4000, 50), django_tables()
         yield _Backlog(tables, count, 1, None), _Backlog(tables, count, processes, django_repository)
 
 

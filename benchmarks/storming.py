@@ -10,7 +10,7 @@ import attrs
 
 from benchmarks.harness import Reach, Scale, Turn, alone, benchmark, require
 from benchmarks.postgres import kept_by_sqlalchemy, sqlalchemy_tables
-from benchmarks.settling import Settling, body_of, checkout_of, in_processes, settle_share
+from benchmarks.settling import WARM, Settling, checkout_of
 
 _PROCESSES = 8
 
@@ -20,24 +20,34 @@ class _Storm(Settling):
     """All processes settle the one payment."""
 
     def ready(self) -> None:
-        """One payment."""
+        """One payment, and those by which each process becomes warm."""
         self._told.clear()
-        self._first += 1
-        self.store.fill([self._first])
+        self._first += 1 + self.processes * WARM
+        self.store.fill(self._numbers)
+
+    @property
+    def _numbers(self) -> range:
+        return range(self._first, self._first + 1 + self.processes * WARM)
 
     def work(self) -> Turn:
         """The storm."""
-        share = [body_of(self._first)] * (self.count // self.processes)
-        done = in_processes([lambda wait: settle_share(self.worker, share, wait) for _ in range(self.processes)])
+        one, *warm = self._bodies
+        storm = [one] * (self.count // self.processes)
+        shares = [[*warm[index :: self.processes], *storm] for index in range(self.processes)]
+        done = self._in_processes(shares)
         self._told = [each for part in done for each in part.told]
         seconds = max(part.ended for part in done) - min(part.started for part in done)
         return Turn(self.count, seconds, [each for part in done for each in part.latencies])
 
     def check(self) -> None:
         """One transition, one signal, and every body."""
-        require(self.store.settled() == [checkout_of(self._first)], "the payment was not settled, or not once")
-        require(self._told == [checkout_of(self._first)], f"{len(self._told)} signals, expected one")
-        require(self.store.bodies() == [body_of(self._first)] * self.count, "not every body was kept")
+        expected = sorted(map(checkout_of, self._numbers))
+        require(sorted(self.store.settled()) == expected, "the payment was not settled, or not once")
+        told = self._told.count(checkout_of(self._first))
+        require(told == 1, f"{told} signals, expected one")
+        require(sorted(self._told) == expected, "a payment before the storm was not told of once")
+        one, *warm = self._bodies
+        require(sorted(self.store.bodies()) == sorted([*warm, *[one] * self.count]), "not every body was kept")
 
 
 @benchmark(f"storm on PostgreSQL: {_PROCESSES} processes, one row", Reach(rate=0.7))
