@@ -24,6 +24,7 @@ __all__ = [
     "PHONE",
     "START",
     "Clock",
+    "Deaf",
     "Desk",
     "ScriptedDaraja",
     "confirmation",
@@ -151,6 +152,15 @@ class Desk:
     def recover(self, seconds=0.0):
         self.clock.forward(seconds)
         return self.gateway.recover()
+
+
+class Deaf(Desk):
+    """One where nobody listens to callback_received."""
+
+    deaf = True
+
+    def hears(self, signal):
+        return signal != "callback_received" or not self.deaf
 
 
 QUIET = {"callback_received", "payment_initiated"}

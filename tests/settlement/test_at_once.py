@@ -13,7 +13,7 @@ from mpesa_core.daraja.codec import dumps
 from mpesa_core.errors import NotSent, StorageUnavailable
 from mpesa_core.payments.records import CallbackDraft, Disposition, Status
 from mpesa_core.repository.memory import MemoryRepository
-from tests.settlement.desk import Desk, stk_result, stk_success
+from tests.settlement.desk import Deaf, Desk, stk_result, stk_success
 
 SETTLED = ["get_callback", "find", "change_with_callback", "change"]
 AS_EVER = ["get_callback", "change_callback", "find", "change", "change_callback", "change"]
@@ -38,15 +38,6 @@ class Asked:
             return operation(*arguments, **keywords)
 
         return asked
-
-
-class Deaf(Desk):
-    """A shop in which nobody listens to callback_received."""
-
-    deaf = True
-
-    def hears(self, signal):
-        return signal != "callback_received" or not self.deaf
 
 
 @pytest.fixture
